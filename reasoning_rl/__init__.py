@@ -1,0 +1,3 @@
+"""Math-reasoning reinforcement learning with verifiable rewards."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,315 @@
+"""The config tree: what a recipe may say. Frozen, typed, unknown keys refused.
+
+Each stage receives its own section, never the tree. Files and command lines become a tree in `recipes/__init__.py`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False)
+
+
+class ArithmeticConfig(Section):
+    """The generator of grade-school word problems (source `arithmetic`)."""
+
+    train_problems: PositiveInt = 20_000
+    eval_problems: PositiveInt = 500
+    steps: tuple[PositiveInt, PositiveInt] = (1, 4)
+    """Fewest and most steps of a solution, drawn uniformly."""
+    largest_operand: Annotated[int, Field(ge=5, le=1000)] = 20
+    largest_value: Annotated[int, Field(ge=10, le=100_000)] = 99
+    """No intermediate value exceeds it; the smallest is 2."""
+    demonstrations: NonNegativeInt = 64_000
+    """Worked examples for the cold start, on problems of their own."""
+    direct_fraction: Fraction = 0.5
+    """Share of demonstrations that give the right answer at once, without working."""
+    slip_rate: Fraction = 0.1
+    """Chance that a worked step slips; the rest of the working carries on from the slip."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.steps[0] > self.steps[1]:
+            raise ValueError(f"steps: the fewest ({self.steps[0]}) exceeds the most ({self.steps[1]})")
+        return self
+
+
+class DataConfig(Section):
+    source: str = "arithmetic"
+    """`arithmetic`, `gsm8k`, `hendrycks_math`, or `files` for your own."""
+    path: Path | None = None
+    """A folder (holding `<split>.jsonl` or `.parquet`) or a file, read instead of the hub."""
+    eval_path: Path | None = None
+    """A file with the held-out problems, where they don't lie in `path`."""
+    revision: str | None = None
+    """Commit of the data set on the hub; None takes the one the source pins."""
+    train_split: str = "train"
+    eval_split: str = "test"
+    train_limit: PositiveInt | None = None
+    eval_limit: PositiveInt | None = None
+    columns: dict[str, str] = {}
+    """Source `files`: names of your columns for `question`, `answer`, and, if you have them, `solution`, `level`, `subject`."""
+    task: Literal["gsm8k", "math"] | None = None
+    """Source `files`: convention of your gold answers."""
+    template: str = "r1"
+    """`r1`, `boxed`, `few_shot`, `chat`, `plain`, or a text with `{question}`."""
+    max_prompt_tokens: PositiveInt = 1024
+    decontaminate_ngram: Annotated[int, Field(ge=0)] = 13
+    """Words of a shared run that set a training problem aside; 0 compares whole questions only."""
+    near_duplicate: Fraction = 0.9
+    """Jaccard similarity of word 3-grams from which a training problem repeats an earlier one; 1 removes exact repeats only."""
+    strict: bool = False
+    """Stop at the first broken row, where otherwise it is listed and left out."""
+    vocabulary: Annotated[int, Field(ge=300, le=65_536)] = 512
+    """Size of the tokenizer trained on the data, for recipes without a pretrained policy."""
+    arithmetic: ArithmeticConfig = ArithmeticConfig()
+
+
+class ArchitectureConfig(Section):
+    """A small Qwen3-style model, built and trained from nothing."""
+
+    layers: PositiveInt = 4
+    width: PositiveInt = 128
+    heads: PositiveInt = 4
+    kv_heads: PositiveInt = 2
+    head_width: PositiveInt = 32
+    mlp_width: PositiveInt = 384
+    context: PositiveInt = 512
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
+        if self.head_width % 2:
+            raise ValueError(f"head_width must be even, for rotary positions; it is {self.head_width}")
+        return self
+
+
+class PolicyConfig(Section):
+    model: str | None = None
+    """A Hugging Face folder or hub id; None builds `architecture` from nothing."""
+    revision: str | None = None
+    architecture: ArchitectureConfig = ArchitectureConfig()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the weights that the optimiser holds."""
+    autocast: Literal["auto", "off", "bfloat16"] = "auto"
+    """Matrix products in bfloat16; `auto` where the processor gains from it. Attention is in float32 on CPUs: bfloat16 is slow there."""
+    gradient_checkpointing: bool = False
+    logprob_chunk: PositiveInt = 4096
+    """Tokens whose logits exist at one time."""
+
+
+class ColdStartConfig(Section):
+    """Supervised warm-up on demonstrations (R1's cold start), with loss on the completion only."""
+
+    enabled: bool = True
+    steps: PositiveInt = 1000
+    batch_size: PositiveInt = 64
+    optimizer: Literal["muon", "adamw"] = "muon"
+    learning_rate: PositiveFloat = 3e-3
+    """Of AdamW: of every parameter, or beside Muon of embeddings and norms."""
+    muon_learning_rate: PositiveFloat = 0.02
+    weight_decay: NonNegativeFloat = 0.01
+    warmup_steps: NonNegativeInt = 40
+    flat_until: Fraction = 0.3
+    """Share of the steps at the full rate, before it falls linearly to `final_fraction` of it."""
+    final_fraction: Fraction = 0.02
+    max_grad_norm: PositiveFloat = 1.0
+
+
+SAMPLING_PRESETS: dict[str, dict[str, object]] = {
+    "deepseekmath": {"prompts_per_step": 16, "group_size": 64, "temperature": 1.0, "max_tokens": 1024},
+    "r1_zero": {"prompts_per_step": 32, "group_size": 16, "temperature": 1.0, "max_tokens": 32_768},
+}
+"""DeepSeekMath (arXiv:2402.03300 §4.2): 64 outputs of each question, length 1024, batch 1024.
+DeepSeek-R1 (arXiv:2501.12948v2): 32 questions, 16 outputs, temperature 1."""
+
+OBJECTIVE_PRESETS: dict[str, dict[str, object]] = {
+    "deepseekmath": {"name": "grpo", "kl": 0.04, "clip_low": 0.2, "clip_high": 0.2},
+    "r1_zero": {"name": "grpo", "kl": 0.001, "clip_low": 10.0, "clip_high": 10.0},
+}
+"""DeepSeekMath: β 0.04; its ε is not stated, 0.2 is PPO's. DeepSeek-R1: β 0.001, ε 10, so that only the upper side can bind."""
+
+
+class PresetSection(Section):
+    """A section whose `preset` fills in what the recipe leaves open."""
+
+    @classmethod
+    def _presets(cls) -> dict[str, dict[str, object]]:
+        raise NotImplementedError
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, given: object) -> object:
+        if isinstance(given, str):
+            given = {"preset": given}
+        if not isinstance(given, dict) or given.get("preset") is None:
+            return given
+        known = cls._presets()
+        if given["preset"] not in known:
+            raise ValueError(f"preset: no such preset {given['preset']!r}; known: {', '.join(known)}")
+        return {**known[given["preset"]], **given}
+
+
+class SamplingConfig(PresetSection):
+    preset: str | None = None
+    """`deepseekmath` or `r1_zero`; settings beside it win over it."""
+    engine: Literal["auto", "local"] = "auto"
+    prompts_per_step: PositiveInt = 32
+    group_size: Annotated[int, Field(ge=2)] = 16
+    """G, answers per prompt: the baseline is their mean, so one is not enough."""
+    temperature: Annotated[float, Field(gt=0, le=10)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: NonNegativeInt = 0
+    """0 keeps the whole vocabulary."""
+    max_tokens: PositiveInt = 64
+    stop: list[str] = []
+    """Texts that end an answer, kept in it; the end-of-sequence token always does."""
+    batch_rows: PositiveInt = 1024
+    """Answers that the local engine samples at a time."""
+
+    @classmethod
+    def _presets(cls) -> dict[str, dict[str, object]]:
+        return SAMPLING_PRESETS
+
+
+class VerifierConfig(Section):
+    weight: float = 1.0
+    options: dict[str, bool | int | float | str] = {}
+    """Passed to the verifier as keyword arguments."""
+
+
+class JudgeConfig(Section):
+    workers: PositiveInt = 1
+    deadline_s: PositiveFloat = 5.0
+    """Wall-clock limit of one completion; the worker is killed at it and the verdict is `timeout`."""
+    memory_mib: Annotated[int, Field(ge=256)] = 2048
+    """Address space of a worker beyond what it has at its start."""
+
+
+class ObjectiveConfig(PresetSection):
+    preset: str | None = None
+    name: str = "grpo"
+    """A row of the table of objectives."""
+    kl: NonNegativeFloat | None = None
+    """β; None takes the objective's own, 0 needs no reference model."""
+    clip_low: PositiveFloat | None = None
+    clip_high: PositiveFloat | None = None
+
+    @classmethod
+    def _presets(cls) -> dict[str, dict[str, object]]:
+        return OBJECTIVE_PRESETS
+
+
+class LearnerConfig(Section):
+    learning_rate: PositiveFloat = 5e-4
+    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
+    weight_decay: NonNegativeFloat = 0.0
+    warmup_steps: NonNegativeInt = 5
+    final_fraction: Fraction = 0.1
+    """The rate falls linearly to this share of itself at the last step."""
+    max_grad_norm: PositiveFloat = 1.0
+    epochs: PositiveInt = 1
+    """Passes over the samples of a step (μ of DeepSeekMath's Algorithm 1)."""
+    minibatches: PositiveInt = 1
+    """Optimiser steps per pass."""
+    tokens_per_microbatch: PositiveInt = 32_768
+    """Bounds memory and changes nothing else: the gradient is that of the whole optimiser batch."""
+    old_logprobs: Literal["engine", "learner"] = "learner"
+    """π_old: as the engine reported it when it sampled, or recomputed by the learner before its first update."""
+    processes: Literal[1, 2, 3, 4] = 1
+    """Data-parallel processes of one thread each; on two cores, 2 are faster than 1 with two threads."""
+
+
+class TrainConfig(Section):
+    steps: PositiveInt = 120
+    eval_every: NonNegativeInt = 40
+    """Steps between evaluations on a slice of the held-out problems; 0 for none."""
+    eval_problems: PositiveInt = 100
+    save_every: NonNegativeInt = 50
+    """Steps between checkpoints; the last step always has one."""
+    keep_checkpoints: PositiveInt = 2
+    trackers: list[Literal["tensorboard", "wandb", "trackio"]] = []
+    """Beside metrics.jsonl, which is always written."""
+
+
+class EvalConfig(Section):
+    samples: PositiveInt = 8
+    """n, answers per problem."""
+    k: Annotated[list[PositiveInt], Field(min_length=1)] = [1, 2, 4, 8]
+    temperature: Annotated[float, Field(gt=0, le=10)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_tokens: PositiveInt | None = None
+    """None takes `sampling.max_tokens`."""
+    greedy: bool = True
+    """One more answer per problem at temperature 0, reported apart."""
+    limit: PositiveInt | None = None
+    bootstrap: Annotated[int, Field(ge=100)] = 2000
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if max(self.k) > self.samples:
+            raise ValueError(f"k: pass@{max(self.k)} needs at least {max(self.k)} samples per problem; samples is {self.samples}")
+        return self
+
+
+class Config(Section):
+    """A recipe, resolved."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "run"
+    """The run is the folder `<runs>/<name>`."""
+    runs: Path = Path("runs")
+    seed: NonNegativeInt = 0
+    data: DataConfig = DataConfig()
+    policy: PolicyConfig = PolicyConfig()
+    cold_start: ColdStartConfig = ColdStartConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    rewards: dict[str, VerifierConfig]
+    """Verifiers by name (or `path/to/file.py:name`) with their weights."""
+    judge: JudgeConfig = JudgeConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    learner: LearnerConfig = LearnerConfig()
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_weights(cls, given: object) -> object:
+        """`rewards: {math: 1.0}` is short for `{math: {weight: 1.0}}`."""
+        if isinstance(given, dict) and isinstance(given.get("rewards"), dict):
+            full = {name: {"weight": spec} if isinstance(spec, int | float) else spec for name, spec in given["rewards"].items()}
+            return {**given, "rewards": full}
+        return given
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        contradictions = [said for said in (self._no_rewards(), self._too_many_minibatches(), self._short_context()) if said]
+        if contradictions:
+            raise ValueError("\n".join(contradictions))
+        return self
+
+    def _no_rewards(self) -> str | None:
+        return None if self.rewards else "rewards: at least one verifier is needed"
+
+    def _too_many_minibatches(self) -> str | None:
+        minibatches, prompts = self.learner.minibatches, self.sampling.prompts_per_step
+        return f"learner.minibatches ({minibatches}) exceeds sampling.prompts_per_step ({prompts})" if minibatches > prompts else None
+
+    def _short_context(self) -> str | None:
+        context, prompt, answer = self.policy.architecture.context, self.data.max_prompt_tokens, self.sampling.max_tokens
+        if self.policy.model is not None or prompt + answer <= context:
+            return None
+        return (
+            f"policy.architecture.context ({context}) is shorter than data.max_prompt_tokens ({prompt}) plus sampling.max_tokens ({answer})"
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lives."""
+        return self.runs / self.name
