@@ -1,0 +1,59 @@
+"""Pictures that can be opened, whatever a run has to show."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from reasoning_rl.eval.metrics import Measure
+from reasoning_rl.eval.plots import passk_plot, reward_curve
+from reasoning_rl.eval.report import Report
+
+
+def report(name: str, *ks: int) -> Report:
+    measures = tuple(Measure("pass@k", k, 0.3, 0.2, 0.4, 10, 0.05) for k in ks)
+    return Report(name, "2026-01-02T03:04:05+00:00", measures, (), {}, {})
+
+
+def run(steps: int) -> pd.DataFrame:
+    step = np.arange(1, steps + 1)
+    metrics = pd.DataFrame({"step": step, "reward": step / steps - 0.2, "pass_rate": step / steps, "completions/clipped_ratio": 0.1})
+    metrics["eval/pass@1"] = np.where(step % 5 == 0, 0.5, np.nan)
+    return metrics
+
+
+def colours(path: Path) -> int:
+    """In the picture; one or two would mean an empty page."""
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        return len(picture.convert("RGB").getcolors(maxcolors=1 << 20) or [])
+
+
+def test_passk_plot_shows_a_run_per_line(tmp_path: Path) -> None:
+    one = passk_plot([report("base", 1, 2, 4)], tmp_path / "one.png")
+    two = passk_plot([report("base", 1, 2, 4), report("trained", 1, 8)], tmp_path / "two.png")
+    assert colours(two) > colours(one) > 10
+
+
+def test_passk_plot_of_a_single_k_is_drawn(tmp_path: Path) -> None:
+    assert colours(passk_plot([report("base", 1)], tmp_path / "single.png")) > 10
+
+
+def test_passk_plot_without_a_run_is_an_empty_frame(tmp_path: Path) -> None:
+    assert passk_plot([], tmp_path / "none.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("steps", [1, 60])
+def test_reward_curve_draws_what_is_there(tmp_path: Path, steps: int) -> None:
+    assert colours(reward_curve(run(steps), tmp_path / "curve.png")) > 10
+
+
+def test_reward_curve_of_an_empty_run_is_an_empty_frame(tmp_path: Path) -> None:
+    assert reward_curve(run(0), tmp_path / "curve.png").stat().st_size > 0
+
+
+def test_same_numbers_give_the_same_picture(tmp_path: Path) -> None:
+    first, second = (reward_curve(run(20), tmp_path / f"{name}.png").read_bytes() for name in "ab")
+    assert first == second
