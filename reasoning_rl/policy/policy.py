@@ -1,0 +1,151 @@
+"""A causal language model with its tokenizer: built from nothing, loaded, saved, and the precision it computes in."""
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from reasoning_rl.config import ArchitectureConfig, PolicyConfig
+from reasoning_rl.errors import ModelError
+from reasoning_rl.policy.attention import GROUPED
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass
+class Policy:
+    """What samples and what learns: one set of weights."""
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    autocast: torch.dtype | None
+    """Precision of matrix products, None for that of the weights."""
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def context(self) -> int:
+        """Tokens that a prompt and its completion may have together."""
+        return int(getattr(self.model.config, "max_position_embeddings", 2**31))
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """Every token that ends a completion: the tokenizer's, and those of the model's generation settings."""
+        also = self.model.generation_config.eos_token_id if self.model.generation_config else None
+        listed = also if isinstance(also, list) else [also]
+        return frozenset(token for token in [self.tokenizer.eos_token_id, *listed] if token is not None)
+
+    def precision(self) -> contextlib.AbstractContextManager[Any]:
+        """The autocast to run the model under."""
+        if self.autocast is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.autocast)
+
+    def save(self, folder: Path) -> None:
+        """A Hugging Face folder that transformers and vLLM load as it is."""
+        quiet()
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def build_policy(architecture: ArchitectureConfig, config: PolicyConfig, tokenizer: "PreTrainedTokenizerBase", seed: int) -> Policy:
+    """A small Qwen3-style model with fresh weights: grouped-query attention, rotary positions, norms on queries and keys, tied embeddings."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    shape = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=architecture.width,
+        intermediate_size=architecture.mlp_width,
+        num_hidden_layers=architecture.layers,
+        num_attention_heads=architecture.heads,
+        num_key_value_heads=architecture.kv_heads,
+        head_dim=architecture.head_width,
+        max_position_embeddings=architecture.context,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen3ForCausalLM._from_config(shape, attn_implementation=GROUPED, dtype=torch.float32)
+    return Policy(model.to(_device(config)), tokenizer, autocast_dtype(config))
+
+
+def load_policy(model: str, config: PolicyConfig, revision: str | None = None) -> Policy:
+    """A Hugging Face folder or hub id. ModelError says what is missing, or what the model needs that isn't supported."""
+    from transformers import AutoModelForCausalLM
+
+    from reasoning_rl.data.tokenizer import load_tokenizer
+
+    quiet()
+    tokenizer = load_tokenizer(model, revision)
+    try:
+        loaded = AutoModelForCausalLM.from_pretrained(
+            model, revision=revision or "main", attn_implementation=GROUPED, dtype=getattr(torch, config.dtype)
+        )
+    except (OSError, ValueError, KeyError) as failure:
+        raise ModelError(f"policy.model: {model!r} can't be loaded as a causal language model: {_first_line(failure)}") from failure
+    _refuse_scaled_logits(model, loaded.config.to_dict())
+    if config.gradient_checkpointing:
+        loaded.gradient_checkpointing_enable()
+    return Policy(loaded.to(_device(config)), tokenizer, autocast_dtype(config))
+
+
+def quiet() -> None:
+    """No bars of transformers' own among the lines of a run."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
+def autocast_dtype(config: PolicyConfig) -> torch.dtype | None:
+    """bfloat16 if the recipe wants it, or, with `auto`, if the weights are float32 and the processor multiplies bfloat16 natively."""
+    if config.autocast == "off" or config.dtype == "bfloat16":
+        return None
+    native = torch.cuda.is_bf16_supported() if _device(config).type == "cuda" else _cpu_multiplies_bfloat16()
+    return torch.bfloat16 if config.autocast == "bfloat16" or native else None
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    """AVX512-BF16 or AMX: up to five times the rate of float32."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _device(config: PolicyConfig) -> torch.device:
+    if config.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ModelError("policy.device: 'cuda', but torch sees no GPU; use 'auto' or 'cpu'")
+    return torch.device(config.device)
+
+
+def _refuse_scaled_logits(model: str, settings: dict[str, Any]) -> None:
+    """Log-probabilities are taken from the output embedding directly; what some architectures do behind it would be lost."""
+    for name in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
+        if settings.get(name) not in (None, 1, 1.0):
+            raise ModelError(f"policy.model: {model!r} sets {name}={settings[name]}, which is not supported")
+
+
+def _first_line(failure: BaseException) -> str:
+    return str(failure).strip().splitlines()[0] if str(failure).strip() else type(failure).__name__
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """The config.json of a model folder; ModelError where there is none."""
+    try:
+        settings: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as failure:
+        raise ModelError(f"{os.fspath(folder)}: no readable config.json of a model: {_first_line(failure)}") from failure
+    return settings
