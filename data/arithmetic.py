@@ -1,0 +1,114 @@
+"""The source `arithmetic`: seeded grade-school word problems in GSM8K's schema, of any number and no download.
+
+Train, held-out and demonstration problems come from streams of their own. A story drawn for train or demonstrations is drawn again when
+its question, or its template instance (same phrasings, same numbers, another name), is among the held-out ones.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from random import Random
+
+from reasoning_rl.config import ArithmeticConfig, DataConfig
+from reasoning_rl.data.source import Loaded, Row, Worked
+from reasoning_rl.data.stories import Story, solution, tell, work
+from reasoning_rl.errors import DataError
+from reasoning_rl.records import Problem
+
+NAME = "arithmetic"
+VERSION = "1"
+"""Raise it when the same seed would tell other stories: prepared data of another version are prepared again."""
+DRAWS_PER_PROBLEM = 50
+DRAWS_AT_LEAST = 1000
+
+
+class Arithmetic:
+    """The generator as a source."""
+
+    def inputs(self, config: DataConfig) -> dict[str, str]:  # noqa: ARG002  # nothing is read
+        return {NAME: f"generator {VERSION}"}
+
+    def read(self, config: DataConfig, seed: int) -> Loaded:
+        settings = config.arithmetic
+        held_out = _distinct(stream(seed, "test", settings), settings.eval_problems, lambda _: True, "eval_problems")
+        questions, instances = {story.question for story in held_out}, {story.instance for story in held_out}
+
+        def unseen(story: Story) -> bool:
+            return story.question not in questions and story.instance not in instances
+
+        train = _distinct(stream(seed, "train", settings), settings.train_problems, unseen, "train_problems")
+        return Loaded(
+            train=[_row(story, config.train_split, index) for index, story in enumerate(train)],
+            eval=[_row(story, config.eval_split, index) for index, story in enumerate(held_out)],
+            worked=list(_demonstrations(seed, settings, unseen)),
+        )
+
+
+def stream(seed: int, name: str, config: ArithmeticConfig) -> Iterator[Story]:
+    """Stories without end, a function of seed, name and config alone."""
+    rng = Random(f"{seed}/{name}")
+    while True:
+        yield tell(rng, config)
+
+
+def _distinct(stories: Iterator[Story], count: int, allowed: Callable[[Story], bool], setting: str) -> list[Story]:
+    """The first `count` allowed stories without a repeated question. DataError when the settings don't yield so many."""
+    found: dict[str, Story] = {}
+    for story in islice(stories, _draws(count)):
+        if allowed(story):
+            found.setdefault(story.question, story)
+        if len(found) == count:
+            return list(found.values())
+    raise DataError(
+        f"data.arithmetic.{setting}: {count} distinct problems asked for, {len(found)} found in {_draws(count)} draws; "
+        "ask for fewer, or allow more steps or larger numbers"
+    )
+
+
+def _demonstrations(seed: int, config: ArithmeticConfig, allowed: Callable[[Story], bool]) -> Iterator[Worked]:
+    """Worked answers with slips, mixed with right answers given at once. Their problems may repeat one another, as independent draws do."""
+    rng = Random(f"{seed}/slips")
+    stories = _allowed(stream(seed, "demonstrations", config), config.demonstrations, allowed)
+    for index, story in enumerate(stories):
+        problem = _problem(story, "demonstrations", index)
+        if rng.random() < config.direct_fraction:
+            yield Worked(problem, "", problem.gold)
+        else:
+            working, answer = work(rng, story, config.slip_rate)
+            yield Worked(problem, working, str(answer))
+
+
+def _allowed(stories: Iterator[Story], count: int, allowed: Callable[[Story], bool]) -> list[Story]:
+    """The first `count` allowed stories. DataError when the settings don't yield so many."""
+    found = list(islice(filter(allowed, islice(stories, _draws(count))), count))
+    if len(found) < count:
+        raise DataError(
+            f"data.arithmetic.demonstrations: only {len(found)} of {count} problems are not held out; allow more steps or larger numbers"
+        )
+    return found
+
+
+def _draws(count: int) -> int:
+    """After so many draws a shortage is not chance."""
+    return count * DRAWS_PER_PROBLEM + DRAWS_AT_LEAST
+
+
+def _row(story: Story, split: str, index: int) -> Row:
+    problem = _problem(story, split, index, solution(story))
+    return Row(problem, problem.id)
+
+
+def _problem(story: Story, split: str, index: int, working: str = "") -> Problem:
+    return Problem(
+        id=f"{NAME}/{split}/{index}",
+        source=NAME,
+        split=split,
+        question=story.question,
+        gold=str(story.answer),
+        solution=working,
+        task="gsm8k",
+        level=str(len(story.steps)),
+        subject="arithmetic",
+    )
+
+
+SOURCE = Arithmetic()

@@ -1,0 +1,66 @@
+"""Rows of data sets on the Hugging Face hub, through the `datasets` library and its cache."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from reasoning_rl.data.tables import RawRow
+from reasoning_rl.errors import DataError
+from reasoning_rl.registry import did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class HubTable:
+    """One split of a data set at one commit."""
+
+    repository: str
+    revision: str
+    split: str
+    subsets: tuple[str | None, ...] = (None,)
+    """Read one after the other; None is the data set's default."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.repository}/{self.split}"
+
+
+def check_split(split: str, known: list[str], setting: str) -> None:
+    """DataError unless the data set has the split."""
+    if split not in known:
+        raise DataError(f"{setting}: no split {split!r} on the hub; {did_you_mean(split, known)}")
+
+
+def read_hub(table: HubTable) -> list[RawRow]:
+    """All rows, downloaded once and cached. DataError when the hub can't be reached or doesn't have them."""
+    rows = [
+        RawRow(index, f"{table.repository}@{table.revision[:12]}/{place}", values) for index, (place, values) in enumerate(_rows(table))
+    ]
+    if not rows:
+        raise DataError(f"{table.repository}: split {table.split!r} holds no rows")
+    return rows
+
+
+def _rows(table: HubTable) -> Iterator[tuple[str, dict[str, object]]]:
+    for subset in table.subsets:
+        for number, values in enumerate(_load(table, subset), start=1):
+            yield f"{subset or 'default'}/{table.split}:{number}", values
+
+
+def _load(table: HubTable, subset: str | None) -> list[dict[str, object]]:
+    from datasets.exceptions import DatasetsError
+    from datasets.load import load_dataset
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        loaded = load_dataset(table.repository, subset, split=table.split, revision=table.revision)
+    except (OSError, ValueError, DatasetsError, HfHubHTTPError) as failure:
+        raise DataError(
+            f"{table.repository} (revision {table.revision}, split {table.split!r}) can't be loaded from the hub: {_first_line(failure)} "
+            "Without a connection, give local files by data.path."
+        ) from failure
+    rows: list[dict[str, object]] = loaded.to_list()
+    return rows
+
+
+def _first_line(failure: Exception) -> str:
+    text = (str(failure).strip().splitlines() or [type(failure).__name__])[0].strip()
+    return text if text.endswith(".") else f"{text}."
