@@ -1,0 +1,71 @@
+"""Whether two answers are equal: a cascade, cheapest stage first. A stage decides or passes on; the order of the arguments never matters.
+
+text → number → structure (shapes; exact or sixty-digit values)
+         → symbolic (math-verify's parser and SymPy, in a process with a deadline)
+"""
+
+from dataclasses import dataclass
+
+from reasoning_rl.records import Outcome
+from reasoning_rl.rewards.bounded import decide_symbolically, fit_for_symbols
+from reasoning_rl.rewards.compare import same_text
+from reasoning_rl.rewards.limits import MAX_ANSWER, TooLarge, Undefined, Unreadable
+from reasoning_rl.rewards.number import read_number, same_number
+from reasoning_rl.rewards.tidy import tidy
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What was decided, by which stage, and why."""
+
+    outcome: Outcome
+    method: str
+    reason: str
+
+
+def equivalent(answer: str, gold: str) -> Match:
+    """Never raises; an answer or gold beyond the limits is `too_large`, one that no stage can read `unparsable`."""
+    if len(answer) > MAX_ANSWER or len(gold) > MAX_ANSWER:
+        return Match("too_large", "", f"more than {MAX_ANSWER} characters")
+    a, b = tidy(answer), tidy(gold)
+    if not a or not b:
+        return Match("no_answer" if not a else "unparsable", "", "empty" if not a else "the gold is empty")
+    return _by_text(a, b) or _by_number(a, b) or _by_structure(a, b)
+
+
+def _said(equal: bool, method: str) -> Match:
+    return Match("correct", method, "equal to the gold") if equal else Match("wrong", method, "differs from the gold")
+
+
+def _by_text(a: str, b: str) -> Match | None:
+    return _said(True, "text") if "".join(a.split()) == "".join(b.split()) else None
+
+
+def _by_number(a: str, b: str) -> Match | None:
+    x, y = read_number(a), read_number(b)
+    return _said(same_number(x, y), "number") if x is not None and y is not None else None
+
+
+def _by_structure(a: str, b: str) -> Match:
+    try:
+        return _said(same_text(*_thousands(a, b)), "structure")
+    except TooLarge as refusal:
+        return Match("too_large", "structure", str(refusal))
+    except Undefined as refusal:
+        return Match("wrong", "structure", str(refusal))
+    except Unreadable as refusal:
+        return _by_symbols(a, b, str(refusal))
+
+
+def _by_symbols(a: str, b: str, unread: str) -> Match:
+    """The last stage, for what has no value here (a product of matrices): behind guards, in a process that a deadline ends."""
+    if not (fit_for_symbols(a) and fit_for_symbols(b)):
+        return Match("unparsable", "structure", unread)
+    outcome, reason = decide_symbolically(a, b)
+    return Match(outcome, "symbolic", reason)
+
+
+def _thousands(a: str, b: str) -> tuple[str, str]:
+    """`1,000` is a number where the other side is one, and a list of two where it isn't."""
+    x, y = read_number(a), read_number(b)
+    return (str(x.value) if x and "," in a and "," not in b else a, str(y.value) if y and "," in b and "," not in a else b)

@@ -1,0 +1,70 @@
+"""One judgement, explained: find the answer, compare it with the gold, say what was done."""
+
+import re
+import time
+from dataclasses import replace
+
+from reasoning_rl.records import Score
+from reasoning_rl.rewards.answer import Found, find_answer
+from reasoning_rl.rewards.equivalence import Match, equivalent
+from reasoning_rl.rewards.form import JOINTS
+from reasoning_rl.rewards.number import read_number
+from reasoning_rl.rewards.split import enclosed, split_at
+from reasoning_rl.rewards.tidy import tidy
+
+_NUMERAL = re.compile(r"-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|-?\.[0-9]+")
+
+
+def verify(completion: str, gold: str, task: str = "math") -> Score:
+    r"""Judge a completion against its gold answer (`task`: `gsm8k`; anything else follows the rules of `math`).
+
+    Safe for any text: bounded in time and memory, nothing is executed.
+
+    >>> verify(r"Half of it, so \boxed{\frac{1}{2}}.", "0.5").verdict
+    'correct'
+    """
+    start = time.perf_counter()
+    score = _judged(find_answer(completion, task), gold, task)
+    return replace(score, seconds=time.perf_counter() - start)
+
+
+def _judged(found: Found | None, gold: str, task: str) -> Score:
+    if found is None:
+        return Score(0.0, "no_answer", "no answer was found", gold=gold, strict=0.0)
+    match = _compared(found, gold, task)
+    value = float(match.outcome == "correct")
+    reason = f"{match.reason} (answer from: {found.place})"
+    return Score(value, match.outcome, reason, answer=found.text, gold=gold, method=match.method, strict=value if found.strict else 0.0)
+
+
+def _compared(found: Found, gold: str, task: str) -> Match:
+    match = equivalent(found.text, gold)
+    if match.outcome not in {"wrong", "unparsable"}:
+        return match
+    if task == "gsm8k" and _same_only_number(found.text, gold):
+        return Match("correct", "number", "the only number of the answer equals the gold")
+    return _as_candidates(found, gold, match)
+
+
+def _same_only_number(answer: str, gold: str) -> bool:
+    """GSM8K's golds are plain numbers: an answer in words with a single number in it says that number."""
+    numbers = {read_number(numeral) for numeral in _NUMERAL.findall(tidy(answer))}
+    wanted = read_number(tidy(gold))
+    return wanted is not None and len(numbers) == 1 and numbers == {wanted}
+
+
+def _as_candidates(found: Found, gold: str, match: Match) -> Match:
+    """An answer that offers the gold among others hedges; one that offers it in two spellings (`15 39/40 or 639/40`) doesn't."""
+    parts = found.alternatives or _candidates(tidy(found.text)[:1000])
+    matches = [equivalent(part, gold) for part in parts[:20] if len(parts) > 1 and _NUMERAL.search(part)]
+    if not any(each.outcome == "correct" for each in matches):
+        return match
+    if r"\or" in tidy(found.text) and len(matches) == len(parts) and all(each.outcome == "correct" for each in matches):
+        return Match("correct", matches[0].method, "every candidate equals the gold")
+    return Match("hedged", match.method, "the gold is one of several candidates")
+
+
+def _candidates(text: str) -> list[str]:
+    """What a list or set offers, brackets around the whole of it aside."""
+    inside = enclosed(text)
+    return [part for _, part in split_at(inside[1] if inside else text, JOINTS) if part]

@@ -1,0 +1,24 @@
+"""What the comparison refuses to work on, and the two ways of saying so."""
+
+MAX_ANSWER = 6000
+"""Characters of an answer or a gold; the longest gold of MATH has 170."""
+MAX_TOKENS = 1500
+MAX_DEPTH = 40
+"""Nesting of an expression; each level costs a few frames of Python's stack."""
+MAX_BITS = 10_000
+"""Size of an exact number that appears while an expression is evaluated; a longer one goes on with sixty digits."""
+MAX_FACTORIAL = 2000
+MAX_ITEMS = 160
+"""Members of a list, set or matrix."""
+
+
+class Unreadable(ValueError):  # noqa: N818  # says what the text is, not that something failed
+    """The text means nothing to this stage; another may read it."""
+
+
+class TooLarge(ValueError):  # noqa: N818
+    """Reading or evaluating the text would pass a limit."""
+
+
+class Undefined(ValueError):  # noqa: N818
+    """The expression has no finite value (a division by zero, an infinite operand)."""

@@ -1,0 +1,41 @@
+"""The tree of an expression, and the names that may appear in it."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from reasoning_rl.rewards.limits import Unreadable
+
+_FUNCTIONS = "sin cos tan sec csc cot arcsin arccos arctan asin acos atan sinh cosh tanh ln log lg exp sqrt abs floor ceil"
+_GREEK = (
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu xi rho sigma tau phi varphi chi psi omega "
+    "Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell"
+)
+FUNCTIONS = frozenset(_FUNCTIONS.split())
+GREEK = frozenset(_GREEK.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """`op` is `number`, `symbol`, `+ * / ^ neg inverse`, `root`, `factorial`, `binomial`, `percent`, `log` or the name of a function."""
+
+    op: str
+    args: tuple["Node", ...] = ()
+    value: Fraction = Fraction(0)
+    name: str = ""
+
+
+def symbols(node: Node) -> set[str]:
+    """Names of the free variables."""
+    if node.op == "symbol":
+        return {node.name}
+    return set().union(*(symbols(arg) for arg in node.args))
+
+
+def in_base(digits: str, base: str) -> int:
+    """The value of a numeral with a base subscript: `52` in base `8` is 42."""
+    if not base.isdigit() or len(base) > 2 or not 2 <= int(base) <= 36 or len(digits) > 200:
+        raise Unreadable(f"{base!r} is no base")
+    try:
+        return int(digits, int(base))
+    except ValueError as failure:
+        raise Unreadable(f"{digits!r} has a digit that base {base} lacks") from failure

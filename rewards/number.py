@@ -1,0 +1,56 @@
+"""The fast path: plain numbers, read exactly. Most answers to most problems end here, at a few microseconds each."""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+MAX_DIGITS = 1000
+"""A longer numeral is no answer to anything, and reading one takes quadratic time."""
+
+_NUMERAL = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+"
+_DECIMAL = re.compile(rf"([-+]?)\s*({_NUMERAL})\s*(%?)")
+_QUOTIENT = re.compile(
+    rf"([-+]?)\s*(?:\\frac\s*(?:\{{\s*([-+]?[0-9]+)\s*\}}|([0-9]))\s*(?:\{{\s*([0-9]+)\s*\}}|([0-9]))|({_NUMERAL})\s*/\s*({_NUMERAL}))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Numeral:
+    """A number as written: its value, and whether a percent sign made it a hundredth."""
+
+    value: Fraction
+    percent: bool = False
+
+
+def read_number(text: str) -> Numeral | None:
+    r"""The number that all of a tidy text is, or None.
+
+    >>> read_number("1,250.50").value, read_number("12.5%").value, read_number(r"-\frac34").value, read_number("3x")
+    (Fraction(2501, 2), Fraction(1, 8), Fraction(-3, 4), None)
+    """
+    if len(text) > MAX_DIGITS:
+        return None
+    if decimal := _DECIMAL.fullmatch(text):
+        value = Fraction(_digits(decimal[2]))
+        return Numeral(_signed(decimal[1], value / 100 if decimal[3] else value), bool(decimal[3]))
+    if quotient := _QUOTIENT.fullmatch(text):
+        above, below = (part for part in quotient.groups()[1:] if part is not None)
+        if Fraction(_digits(below)) != 0:
+            return Numeral(_signed(quotient[1], Fraction(_digits(above)) / Fraction(_digits(below))))
+    return None
+
+
+def _digits(numeral: str) -> str:
+    return numeral.replace(",", "").rstrip(".") or "0"
+
+
+def _signed(sign: str, value: Fraction) -> Fraction:
+    return -value if sign == "-" else value
+
+
+def same_number(a: Numeral, b: Numeral) -> bool:
+    """Equal values; a percent sign may be left out like a unit (50% is 50 and 0.5, yet 50 is not 0.5)."""
+    if a.percent != b.percent:
+        percent, plain = (a, b) if a.percent else (b, a)
+        return plain.value in {percent.value, percent.value * 100}
+    return a.value == b.value

@@ -1,0 +1,249 @@
+"""Whether two expressions are equal: exact rationals as long as they last, then sixty digits, at a handful of points.
+
+Polynomial and rational identities are decided exactly at rational points; surds, powers and functions numerically, far beyond the digits
+of any rounded decimal. Two different expressions of an answer's size that agree to 45 digits everywhere don't occur by accident.
+"""
+
+import math
+import operator
+import threading
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from functools import cache, reduce
+from typing import TYPE_CHECKING, Any
+
+from reasoning_rl.rewards.limits import MAX_BITS, MAX_FACTORIAL, TooLarge, Undefined, Unreadable
+from reasoning_rl.rewards.node import Node, symbols
+
+if TYPE_CHECKING:
+    from mpmath import MPContext  # type: ignore[import-untyped]
+
+Number = Any
+"""A Fraction while exact, an mpf or mpc of the thread's context once not."""
+
+DIGITS = 60
+TOLERANCE = Fraction(1, 10**45)
+MAX_MAGNITUDE = 2**16
+"""Of the binary logarithm of an inexact number; sines and exponentials of larger ones cost seconds."""
+POINTS = 7
+ENOUGH_POINTS = 3
+CONSTANTS = frozenset(["pi", "e", "i"])
+_threads = threading.local()
+
+
+def context() -> "MPContext":
+    """This thread's arithmetic: mpmath's own context is shared by all threads."""
+    if not hasattr(_threads, "context"):
+        import mpmath
+
+        _threads.context = mpmath.MPContext()
+        _threads.context.dps = DIGITS
+    return _threads.context
+
+
+def same_value(a: Node, b: Node) -> bool:
+    """Equal wherever both are defined. Raises TooLarge, Undefined (nowhere comparable) or Unreadable."""
+    names = sorted((symbols(a) | symbols(b)) - CONSTANTS)
+    if not names:
+        return close(evaluate(a, {}), evaluate(b, {}))
+    return _same_at_points(a, b, names)
+
+
+def _same_at_points(a: Node, b: Node, names: list[str]) -> bool:
+    """A point where only one side is real (a root of a negative number) tells nothing."""
+    telling = 0
+    for index in range(POINTS):
+        pair = _values(a, b, point(names, index))
+        if pair is not None and _is_real(pair[0]) == _is_real(pair[1]):
+            telling += 1
+            if not close(*pair):
+                return False
+    if telling < ENOUGH_POINTS:
+        raise Undefined("the two are defined together at too few points to compare them")
+    return True
+
+
+def _values(a: Node, b: Node, at: Mapping[str, Fraction]) -> tuple[Number, Number] | None:
+    try:
+        return evaluate(a, at), evaluate(b, at)
+    except Undefined:
+        return None
+
+
+def point(names: list[str], index: int) -> dict[str, Fraction]:
+    """A rational place without pattern, the same on every machine; odd points have negative coordinates too."""
+    return {name: _coordinate(rank, index) for rank, name in enumerate(names)}
+
+
+@cache
+def _coordinate(rank: int, index: int) -> Fraction:
+    sign = -1 if index % 2 and (rank + index // 2) % 2 == 0 else 1
+    return sign * Fraction(7 + (37 * rank + 61 * index) % 89, 5 + (29 * rank + 53 * index) % 31)
+
+
+def close(a: Number, b: Number) -> bool:
+    """Equal if both are exact, else to 45 digits of the larger."""
+    if isinstance(a, Fraction) and isinstance(b, Fraction):
+        return a == b
+    ctx = context()
+    a, b = _inexact(a), _inexact(b)
+    return bool(abs(a - b) <= max(abs(a), abs(b)) * ctx.mpf(10) ** -45) or bool(max(abs(a), abs(b)) < ctx.mpf(10) ** -50)
+
+
+def evaluate(node: Node, at: Mapping[str, Fraction]) -> Number:
+    if node.op == "number":
+        return node.value
+    if node.op == "symbol":
+        return at[node.name] if node.name in at else _constant(node.name)
+    if node.op == "infinity":
+        raise Undefined("infinity is not a number")
+    values = [evaluate(arg, at) for arg in node.args]
+    try:
+        return _bounded(_OPERATIONS[node.op](*values))
+    except ZeroDivisionError as failure:
+        raise Undefined("a division by zero") from failure
+    except (OverflowError, MemoryError) as failure:
+        raise TooLarge("a number is too large") from failure
+    except (ValueError, TypeError) as failure:
+        if isinstance(failure, TooLarge | Undefined | Unreadable):
+            raise
+        raise Undefined(f"{node.op} has no value there") from failure
+
+
+def _constant(name: str) -> Number:
+    ctx = context()
+    return {"pi": +ctx.pi, "e": ctx.e + 0, "i": ctx.mpc(0, 1)}[name]
+
+
+def _inexact(value: Number) -> Number:
+    return context().mpf(value.numerator) / value.denominator if isinstance(value, Fraction) else value
+
+
+def _is_real(value: Number) -> bool:
+    return isinstance(value, Fraction) or not abs(value.imag) > abs(value) * context().mpf(10) ** -45
+
+
+def _bounded(value: Number) -> Number:
+    """The value itself, inexact once it is long; not if it is too large to go on with, infinite or not a number."""
+    if isinstance(value, Fraction):
+        if value.numerator.bit_length() + value.denominator.bit_length() > MAX_BITS:
+            return _inexact(value)
+        return value
+    if not context().isfinite(value):
+        raise Undefined("the value is infinite or undefined")
+    if abs(_log2(value)) > MAX_MAGNITUDE:
+        raise TooLarge("a number is too large or too small")
+    return value
+
+
+def _log2(value: Number) -> float:
+    """Binary order of magnitude; 0 for zero."""
+    if isinstance(value, Fraction):
+        return 0.0 if value == 0 else float(abs(value.numerator).bit_length() - value.denominator.bit_length())
+    return float(context().mag(value)) if value != 0 else 0.0
+
+
+def _power(base: Number, exponent: Number) -> Number:
+    size = max(abs(_log2(base)), 1.0) * (
+        abs(float(exponent)) if isinstance(exponent, Fraction) and _log2(exponent) < 64 else 2.0 ** min(_log2(exponent), 64)
+    )
+    if isinstance(base, Fraction) and isinstance(exponent, Fraction) and exponent.denominator == 1:
+        bits = (base.numerator.bit_length() + base.denominator.bit_length()) * abs(exponent)
+        if base in {0, 1, -1} or bits <= MAX_BITS:
+            return _small_power(base, int(exponent))
+    if size > MAX_MAGNITUDE:
+        raise TooLarge("a power is too large")
+    return _inexact(base) ** _inexact(exponent)
+
+
+def _small_power(base: Fraction, exponent: int) -> Fraction:
+    if base in {1, -1}:
+        return base if exponent % 2 else Fraction(1)
+    if base == 0 and exponent == 0:
+        raise Undefined("zero to the power of zero")
+    return Fraction(0) if base == 0 and exponent > 0 else Fraction(base**exponent)
+
+
+def _root(radicand: Number, degree: Number) -> Number:
+    """Odd roots of negative numbers are real, as in school; other roots are the principal ones."""
+    if not isinstance(degree, Fraction) or degree == 0:
+        return _power(radicand, 1 / degree)
+    if (
+        isinstance(radicand, Fraction)
+        and radicand.denominator == 1
+        and radicand >= 0
+        and degree == 2
+        and math.isqrt(int(radicand)) ** 2 == radicand
+    ):
+        return Fraction(math.isqrt(int(radicand)))
+    odd = degree.denominator == 1 and degree.numerator % 2 == 1
+    if odd and _is_real(radicand) and _inexact(radicand).real < 0:
+        return -_power(-radicand, 1 / degree)
+    return _power(radicand, 1 / degree)
+
+
+def _factorial(value: Number) -> Number:
+    if isinstance(value, Fraction) and value.denominator == 1 and value >= 0:
+        if value > MAX_FACTORIAL:
+            raise TooLarge(f"the factorial of a number beyond {MAX_FACTORIAL}")
+        return Fraction(math.factorial(int(value)))
+    if abs(_inexact(value)) > MAX_FACTORIAL:
+        raise TooLarge(f"the factorial of a number beyond {MAX_FACTORIAL}")
+    return context().gamma(_inexact(value) + 1)
+
+
+def _binomial(n: Number, k: Number) -> Number:
+    if all(isinstance(value, Fraction) and value.denominator == 1 and 0 <= value <= MAX_FACTORIAL for value in (n, k)):
+        return Fraction(math.comb(int(n), int(k)))
+    return _factorial(n) / (_factorial(k) * _factorial(n - k))
+
+
+def _logarithm(value: Number, base: Number = Fraction(10)) -> Number:
+    if value == 0:
+        raise Undefined("the logarithm of zero")
+    return context().log(_inexact(value)) / context().log(_inexact(base))
+
+
+def _function(name: str) -> Callable[[Number], Number]:
+    def applied(value: Number) -> Number:
+        if _log2(value) > 64:
+            raise TooLarge(f"the {name} of a huge number")
+        return getattr(context(), name)(_inexact(value))
+
+    return applied
+
+
+def _add(*values: Number) -> Number:
+    """Once one term is inexact all are, so that rounding is the only loss."""
+    if all(isinstance(value, Fraction) for value in values):
+        return sum(values, Fraction(0))
+    return reduce(operator.add, map(_inexact, values))
+
+
+def _multiply(*values: Number) -> Number:
+    if all(isinstance(value, Fraction) for value in values):
+        return reduce(lambda a, b: _bounded(a * b), values)
+    return reduce(operator.mul, map(_inexact, values))
+
+
+_OPERATIONS: dict[str, Callable[..., Number]] = {
+    "+": _add,
+    "*": _multiply,
+    "/": lambda a, b: a / b if isinstance(a, Fraction) and isinstance(b, Fraction) else _inexact(a) / _inexact(b),
+    "inverse": lambda a: 1 / a,
+    "neg": operator.neg,
+    "^": _power,
+    "root": _root,
+    "percent": lambda a: a / 100,
+    "factorial": _factorial,
+    "binomial": _binomial,
+    "abs": abs,
+    "floor": lambda a: Fraction(math.floor(a)),
+    "ceil": lambda a: Fraction(math.ceil(a)),
+    "log": _logarithm,
+    "lg": _logarithm,
+    "ln": lambda a: _logarithm(a, context().e + 0),
+    **{name: _function(name) for name in ("sin", "cos", "tan", "sec", "csc", "cot", "sinh", "cosh", "tanh", "asin", "acos", "atan")},
+    **{f"arc{name}": _function(f"a{name}") for name in ("sin", "cos", "tan")},
+    "exp": lambda a: _power(context().e + 0, a),
+}

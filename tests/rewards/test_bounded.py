@@ -1,0 +1,63 @@
+"""The symbolic stage: guards before it, a deadline around it, nothing left of it."""
+
+import threading
+import time
+
+import pytest
+
+from reasoning_rl.rewards import bounded
+from reasoning_rl.rewards.bounded import decide_symbolically, fit_for_symbols, warm_up
+from reasoning_rl.rewards.symbolic import decide
+
+IDENTITY = r"\begin{pmatrix}1&0\\0&1\end{pmatrix}"
+
+
+def test_the_parser_decides_what_has_no_value_here() -> None:
+    assert decide(f"{IDENTITY} {IDENTITY}", IDENTITY)[0] is True
+    assert decide(rf"2{IDENTITY}", IDENTITY)[0] is False
+    assert decide(r"\frac{", "5")[0] is None
+
+
+@pytest.mark.parametrize(
+    "text", [r"\int_0^1 x dx", "9^{9^{9}}", r"\text{__import__}", "12345!", r"\frac{1}{2}" * 100, "x^{123456}", "plain", "\\" + "é"]
+)
+def test_what_could_cost_much_is_not_shown_to_it(text: str) -> None:
+    assert not fit_for_symbols(text)
+
+
+def test_a_decision_comes_from_another_process_that_is_kept() -> None:
+    warm_up()
+    assert decide_symbolically(f"{IDENTITY} {IDENTITY}", IDENTITY)[0] == "correct"
+    first = bounded._server
+    assert decide_symbolically(rf"2{IDENTITY}", IDENTITY)[0] == "wrong"
+    assert decide_symbolically(r"\frac{", "5")[0] == "unparsable"
+    assert bounded._server is first
+
+
+def test_a_process_that_died_is_replaced() -> None:
+    server = bounded._running()
+    server.process.kill()
+    server.process.wait()
+    assert decide_symbolically(IDENTITY, rf"{IDENTITY} {IDENTITY}")[0] == "correct"
+
+
+def test_a_decision_that_overruns_is_a_timeout_and_costs_no_more_than_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert decide_symbolically(IDENTITY, IDENTITY)[0] == "correct"
+    server = bounded._running()
+    monkeypatch.setattr(bounded, "DEADLINE_S", 0.3)
+    start = time.perf_counter()
+    outcome, reason = decide_symbolically(r"(x+y+z)^{900}", r"(x+y+z+1)^{900}")
+    assert (outcome, time.perf_counter() - start < 2) == ("timeout", True), reason
+    assert server.process.poll() is not None
+
+
+def test_one_that_is_not_ready_or_busy_is_waited_for_no_longer_than_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    bounded._stop()
+    monkeypatch.setattr(bounded, "DEADLINE_S", 0.01)
+    assert "not ready" in decide_symbolically("1", "1")[1]
+    with bounded._lock:
+        found: list[str] = []
+        thread = threading.Thread(target=lambda: found.append(decide_symbolically("1", "1")[1]))
+        thread.start()
+        thread.join()
+    assert "busy" in found[0]
