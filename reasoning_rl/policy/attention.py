@@ -1,9 +1,11 @@
 """Attention over groups: one copy of each prompt, real tokens only, on unmodified Hugging Face models.
 
-Every linear layer sees the tokens of a batch in one flat row without padding. Only attention needs to know which token belongs to which sequence: it hands the flat
-queries, keys and values to a `Layout`, which pads them, attends, and gives a flat row back. A prompt that G completions share is computed once, in sampling and in learning.
+Every linear layer sees the tokens of a batch in one flat row without padding. Only attention needs to know which token belongs to which
+sequence: it hands the flat queries, keys and values to a `Layout`, which pads them, attends, and gives a flat row back. A prompt that G
+completions share is computed once, in sampling and in learning.
 
-Works for every architecture that takes its attention from transformers' AttentionInterface; sliding windows longer than the text are fine, shorter ones are refused.
+Works for every architecture that takes its attention from transformers' AttentionInterface; sliding windows longer than the text are fine,
+shorter ones are refused.
 """
 
 from collections.abc import Mapping
@@ -45,12 +47,13 @@ def grouped_attention(
     Runs in float32 on CPUs whatever the autocast, since attention's backward in bfloat16 is several times slower there.
     """
     _refuse_unknown(options, layout)
-    flat = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
+    query_NHD, key_NKD, value_NKD = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    layer = int(module.layer_idx)  # type: ignore[arg-type]  # every attention module of transformers has one
     if query.device.type == "cpu":
         with torch.autocast("cpu", enabled=False):
-            output_NHD = layout.attend(module.layer_idx, *(tensor.float() for tensor in flat), scaling)  # type: ignore[arg-type]
+            output_NHD = layout.attend(layer, query_NHD.float(), key_NKD.float(), value_NKD.float(), scaling)
     else:
-        output_NHD = layout.attend(module.layer_idx, *flat, scaling)  # type: ignore[arg-type]
+        output_NHD = layout.attend(layer, query_NHD, key_NKD, value_NKD, scaling)
     return output_NHD.unsqueeze(0), None
 
 
@@ -58,7 +61,9 @@ def _refuse_unknown(options: Mapping[str, Any], layout: Layout) -> None:
     """Features that change the scores would be lost silently."""
     window = options.get("sliding_window")
     if window is not None and layout.longest > window:
-        raise ModelError(f"policy.model: its sliding window of {window} tokens is shorter than a text of {layout.longest}, which is not supported")
+        raise ModelError(
+            f"policy.model: its sliding window of {window} tokens is shorter than a text of {layout.longest}, which is not supported"
+        )
     for feature in ("softcap", "s_aux"):
         if options.get(feature) is not None:
             raise ModelError(f"policy.model: its attention uses {feature!r}, which is not supported")

@@ -12,7 +12,7 @@ from reasoning_rl.policy.policy import Policy
 
 
 def token_logprobs(policy: Policy, packing: Packing, *, temperature: float = 1.0, chunk: int = 4096) -> tuple[Tensor, Tensor]:
-    """log π(token | before) and the entropy of π at each completion token, row by row, in nats, float32, at the temperature of sampling.
+    """log π(token | before) and the entropy of π at each completion token, row by row: nats, float32, at the temperature of sampling.
 
     Only `chunk` × V logits exist at a time; the backward computes them again. The entropy carries no gradient.
     """

@@ -3,10 +3,11 @@
     flat:  prompt 0 | prompt 1 | … | completion 0 | completion 1 | … | filler
     cells: prompts, padded to n × P | completions, padded to R × T | one cell for the filler
 
-A completion's last token predicts nothing, so it is left out; its first is predicted by its prompt's last position. Linear layers work on the flat row, attention on
-the cells. Lengths are rounded with filler, since oneDNN builds a kernel for every new shape.
+A completion's last token predicts nothing, so it is left out; its first is predicted by its prompt's last position. Linear layers work on
+the flat row, attention on the cells. Lengths are rounded with filler, since oneDNN builds a kernel for every new shape.
 
-# N flat tokens, C cells, M predictions; n prompts of at most P tokens, R completions of at most T input tokens; H query heads, K key heads, D head width
+# N flat tokens, C cells, M predictions; n prompts of at most P tokens, each with at most G completions of at most T input tokens
+# R = n·G rows; H query heads, K key heads, D head width
 """
 
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ def round_up(number: int, multiple: int) -> int:
 
 
 class _Rearrange(torch.autograd.Function):
-    """Rows `there` of a table; its gradient is rows `back` of the gradient. Two gathers, where autograd's own backward would be a slow scatter."""
+    """Rows `there` of a table; its gradient is rows `back` of the gradient. Two gathers: autograd's backward would be a slow scatter."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, there: Tensor, back: Tensor) -> Tensor:
@@ -48,6 +49,11 @@ class _Rearrange(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (back,) = ctx.saved_tensors
         return gradients[0].index_select(0, back), None, None
+
+
+def _rearrange(table: Tensor, there: Tensor, back: Tensor) -> Tensor:
+    rows: Tensor = _Rearrange.apply(table, there, back)  # type: ignore[no-untyped-call]
+    return rows
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class Packing:
     def _cells(self, flat_NHD: Tensor) -> tuple[Tensor, Tensor]:
         """The tokens as (n, heads, P, D) and (n·G, heads, T, D)."""
         tokens, heads, depth = flat_NHD.shape
-        cells = _Rearrange.apply(flat_NHD.reshape(tokens, heads * depth), self.token_of_cell_C, self.cell_of_token_N)
+        cells = _rearrange(flat_NHD.reshape(tokens, heads * depth), self.token_of_cell_C, self.cell_of_token_N)
         split = self.prompts[0] * self.prompts[1]
         prompts = cells[:split].view(*self.prompts, heads, depth).transpose(1, 2)
         return prompts, cells[split:-1].view(-1, self.rows[2], heads, depth).transpose(1, 2)
@@ -108,8 +114,7 @@ class Packing:
         heads, depth = output_p.shape[1], output_p.shape[3]
         parts = [output.transpose(1, 2).reshape(-1, heads * depth) for output in (output_p, output_r)]
         cells = torch.cat((*parts, parts[0].new_zeros(1, heads * depth)))
-        flat: Tensor = _Rearrange.apply(cells, self.cell_of_token_N, self.token_of_cell_C)
-        return flat.view(-1, heads, depth)
+        return _rearrange(cells, self.cell_of_token_N, self.token_of_cell_C).view(-1, heads, depth)
 
 
 def pack(samples: Sequence[Sample], device: torch.device | str = "cpu") -> Packing:

@@ -56,7 +56,7 @@ class Policy:
 
 
 def build_policy(architecture: ArchitectureConfig, config: PolicyConfig, tokenizer: "PreTrainedTokenizerBase", seed: int) -> Policy:
-    """A small Qwen3-style model with fresh weights: grouped-query attention, rotary positions, norms on queries and keys, tied embeddings."""
+    """A small Qwen3-style model with fresh weights: grouped queries, rotary positions, norms on queries and keys, tied embeddings."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     shape = Qwen3Config(
@@ -96,7 +96,8 @@ def load_policy(model: str, config: PolicyConfig, revision: str | None = None) -
     _refuse_scaled_logits(model, loaded.config.to_dict())
     if config.gradient_checkpointing:
         loaded.gradient_checkpointing_enable()
-    return Policy(loaded.to(_device(config)), tokenizer, autocast_dtype(config))
+    loaded.to(_device(config))  # type: ignore[arg-type]  # its stub knows no torch.device
+    return Policy(loaded, tokenizer, autocast_dtype(config))
 
 
 def quiet() -> None:

@@ -1,1 +1,1 @@
-""""""
+"""Sampling answers from a policy, and judging them."""

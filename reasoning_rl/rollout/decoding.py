@@ -1,6 +1,7 @@
 """Attention state of the local engine: keys and values of each prompt once, and those of each answer behind it.
 
-# n prompts of at most P tokens, G answers each; R answers still being written, t tokens each so far; H query heads, K key heads, D head width
+# n prompts of at most P tokens, G answers each; R answers still being written
+# H query heads in groups of g for each of K key heads, D head width
 """
 
 import torch
@@ -36,7 +37,7 @@ class Prefill:
 
 
 class Decoding:
-    """Layout of R answers, one new token each. Finished answers are dropped from R, never from the n × G grid in front of the prompts."""
+    """Layout of R answers, one new token each. Finished ones are dropped from R, never from the n × G grid in front of the prompts."""
 
     def __init__(self, prefill: Prefill, answers: int) -> None:
         self.prompt_keys, self.prompt_values = prefill.keys, prefill.values
@@ -84,7 +85,8 @@ class Decoding:
         weights = torch.cat((to_prompt, to_self), dim=3).float().softmax(-1).to(values.dtype)
         on_prompt, on_self = weights.split((to_prompt.shape[3], until), dim=3)
         output = self._ungrid(self._grid(on_prompt) @ self.prompt_values[layer]) + on_self @ values[:, :, :until]
-        return output.reshape(rows, heads, depth)
+        flat: Tensor = output.reshape(rows, heads, depth)
+        return flat
 
     def _grid(self, rows_RKgX: Tensor) -> Tensor:
         """(n, K, G·g, X): the answers of a prompt beside one another, so that one product serves them all."""
@@ -97,4 +99,5 @@ class Decoding:
         """(R, K, g, X): back to the rows that are being written."""
         n, heads, _, width = grid_nKGX.shape
         rows = grid_nKGX.view(n, heads, self.answers, -1, width).transpose(1, 2).reshape(n * self.answers, heads, -1, width)
-        return rows if len(self.slots_R) == len(rows) else rows.index_select(0, self.slots_R)
+        picked: Tensor = rows if len(self.slots_R) == len(rows) else rows.index_select(0, self.slots_R)
+        return picked

@@ -1,7 +1,8 @@
 """The engine in process: any transformers model that takes our attention, on a CPU or one GPU.
 
-How it differs from `generate()`: the prompt of a group is computed once and its keys are stored once; finished answers are dropped; a token costs one uniform number and a
-cumulative sum instead of a call to `multinomial`; each answer has its own stream of random numbers, so that batching does not change it.
+How it differs from `generate()`: the prompt of a group is computed once and its keys are stored once; finished answers are dropped; a token
+costs one uniform number and a cumulative sum instead of a call to `multinomial`; each answer has its own stream of random numbers, so that
+batching does not change it.
 
 # n prompts, G answers each; R answers still being written, T tokens at most, V vocabulary
 """
@@ -54,10 +55,14 @@ class LocalEngine:
         own = self.policy.model.state_dict()
         given = dict(named_tensors)
         if given.keys() != own.keys():
-            raise EngineError(f"weights of version {version}: {sorted(given.keys() ^ own.keys())[:4]} are not in both the policy and the engine")
+            raise EngineError(
+                f"weights of version {version}: {sorted(given.keys() ^ own.keys())[:4]} are not in both the policy and the engine"
+            )
         for name, tensor in given.items():
             if tensor.shape != own[name].shape:
-                raise EngineError(f"weights of version {version}: {name} is {tuple(tensor.shape)}, the engine's is {tuple(own[name].shape)}")
+                raise EngineError(
+                    f"weights of version {version}: {name} is {tuple(tensor.shape)}, the engine's is {tuple(own[name].shape)}"
+                )
             if tensor.data_ptr() != own[name].data_ptr():
                 own[name].copy_(tensor)
         self.version = version
@@ -195,12 +200,12 @@ class _Answers:
     def completions(self, version: int) -> list[list[Completion]]:
         """In the order of the prompts, `n` each."""
         lengths = self.lengths.tolist()
-        ids = [tuple(row[:length]) for row, length in zip(self.tokens.tolist(), lengths, strict=True)]
+        ids: list[list[int]] = [row[:length] for row, length in zip(self.tokens.tolist(), lengths, strict=True)]
         logprobs = [tuple(row[:length]) for row, length in zip(self.logprobs.tolist(), lengths, strict=True)]
         ends = self.policy.end_tokens
         texts = self.policy.tokenizer.batch_decode([row[:-1] if row[-1] in ends else row for row in ids], skip_special_tokens=False)
         made = [
-            Completion(text, row, logp, "stop" if done else "length", version)
+            Completion(text, tuple(row), logp, "stop" if done else "length", version)
             for text, row, logp, done in zip(texts, ids, logprobs, self.finished.tolist(), strict=True)
         ]
         return [made[start : start + self.sampling.n] for start in range(0, len(made), self.sampling.n)]

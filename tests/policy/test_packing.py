@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import plain_copy
 from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
-
-from conftest import plain_copy
 
 from reasoning_rl.errors import ModelError
 from reasoning_rl.policy.attention import GROUPED, grouped_attention

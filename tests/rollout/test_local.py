@@ -45,7 +45,9 @@ def test_an_answer_does_not_depend_on_what_is_sampled_beside_it(policy: Policy, 
 
 
 def test_another_stream_gives_other_answers(policy: Policy, prompts: list[Prompt]) -> None:
-    first, second = (LocalEngine(policy).generate(prompts, Sampling(n=2, max_tokens=20, stream=stream)) for stream in ("train/1", "train/2"))
+    first, second = (
+        LocalEngine(policy).generate(prompts, Sampling(n=2, max_tokens=20, stream=stream)) for stream in ("train/1", "train/2")
+    )
     assert first != second
 
 
@@ -73,7 +75,7 @@ def test_finish_reasons_and_text_tell_how_an_answer_ended(policy: Policy, prompt
         assert ended or len(answer.token_ids) == 12
         assert end not in answer.token_ids[:-1]
         spoken = answer.token_ids[:-1] if ended else answer.token_ids
-        assert answer.text == policy.tokenizer.decode(spoken)
+        assert answer.text == policy.tokenizer.decode(list(spoken))
 
 
 def test_a_stop_text_ends_an_answer_and_stays_in_it(policy: Policy, prompts: list[Prompt]) -> None:
@@ -117,7 +119,7 @@ def test_incomplete_weights_are_refused(policy: Policy) -> None:
     without_head = {name: tensor for name, tensor in state.items() if name != "lm_head.weight"}
     with pytest.raises(EngineError, match=r"\['lm_head\.weight'\] are not in both"):
         LocalEngine(policy).load_weights(without_head.items(), version=1)
-    with pytest.raises(EngineError, match="version 1: lm_head.weight is"):
+    with pytest.raises(EngineError, match=r"version 1: lm_head\.weight is"):
         LocalEngine(policy).load_weights({**state, "lm_head.weight": torch.zeros(2, 2)}.items(), version=1)
 
 

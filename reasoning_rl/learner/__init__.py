@@ -1,0 +1,1 @@
+"""Changing the policy: the supervised cold start, the RL update, data parallelism, checkpoints."""

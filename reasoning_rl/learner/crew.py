@@ -1,0 +1,186 @@
+"""Workers that hold the same policy: one in process, the others in processes of one thread each.
+
+The loop talks to one object whether there is one worker or several. Sampling is dealt out by prompts, learning by groups; gradients are
+summed over workers by torch.distributed, so all of them take the same step. On two cores, two workers of one thread are faster than one
+worker with two threads.
+"""
+
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from reasoning_rl.errors import EngineError, ReasoningRLError
+from reasoning_rl.records import Completion, Prompt
+from reasoning_rl.rollout.engine import Sampling
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from reasoning_rl.learner.worker import Worker
+
+
+_LAST_WORDS_S = 1.0
+"""How long a worker that broke off a collective is given to say why."""
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """An exception of another process, as far as it can travel."""
+
+    error: BaseException
+    text: str
+
+
+class Crew:
+    """`processes` workers under one roof; also an Engine. Close it, or use it as a context manager."""
+
+    def __init__(self, processes: int = 1) -> None:
+        self._processes: list[BaseProcess] = []
+        self._pipes: list[Connection] = []
+        self._threads = torch.get_num_threads()
+        self._folder = tempfile.TemporaryDirectory(prefix="reasoning-rl-")
+        if processes > 1:
+            self._start(processes)
+        from reasoning_rl.learner.worker import Worker
+
+        self.local = Worker(0, processes, Path(self._folder.name) / "rendezvous")
+
+    def _start(self, processes: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        threads = os.environ.get("OMP_NUM_THREADS")
+        os.environ["OMP_NUM_THREADS"] = "1"  # inherited; two processes with two threads each would fight over two cores
+        for rank in range(1, processes):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(rank, processes, self._folder.name, theirs), daemon=True)
+            with ignoring_interrupts():
+                process.start()
+            theirs.close()
+            self._processes.append(process)
+            self._pipes.append(ours)
+        if threads is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = threads
+
+    @property
+    def size(self) -> int:
+        return 1 + len(self._processes)
+
+    def everyone(self, work: "Callable[[Worker], Any]", *, mine: "Callable[[Worker], Any] | None" = None) -> list[Any]:
+        """Let every worker do the same; `work` must be picklable, `mine` is done here in its stead."""
+        return self.each([work] * self.size, mine=mine)
+
+    def each(self, works: "Sequence[Callable[[Worker], Any]]", *, mine: "Callable[[Worker], Any] | None" = None) -> list[Any]:
+        """One piece of work for each worker, by rank; results by rank. An error of any worker is raised here."""
+        for pipe, work in zip(self._pipes, works[1:], strict=True):
+            self._send(pipe, work)
+        try:
+            first = (mine or works[0])(self.local)
+        except RuntimeError:
+            self._raise_theirs()  # if another's end of a collective is gone, its error is the one to tell
+            raise
+        return [first, *(self._receive(pipe) for pipe in self._pipes)]
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[list[Completion]]:
+        """See Engine."""
+        from reasoning_rl.learner.worker import Generate
+
+        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index].token_ids))
+        shares = [order[rank :: self.size] for rank in range(self.size)]
+        answers = self.each([Generate([prompts[index] for index in own], sampling) for own in shares])
+        placed = {index: made for own, part in zip(shares, answers, strict=True) for index, made in zip(own, part, strict=True)}
+        return [placed[index] for index in range(len(prompts))]
+
+    def load_weights(self, named_tensors: "Iterable[tuple[str, Tensor]]", version: int) -> None:
+        """See Engine."""
+        from reasoning_rl.learner.worker import LoadWeights
+
+        self.everyone(LoadWeights(dict(named_tensors), version))
+
+    def _send(self, pipe: Connection, work: Any) -> None:
+        try:
+            pipe.send(work)
+        except (BrokenPipeError, OSError) as failure:
+            self._raise_theirs()
+            raise EngineError(f"a worker process has ended: {failure}") from failure
+
+    def _receive(self, pipe: Connection) -> Any:
+        try:
+            result = pipe.recv()
+        except (EOFError, OSError) as failure:
+            raise EngineError("a worker process has ended without a word; was it killed for memory?") from failure
+        if isinstance(result, _Failed):
+            raise result.error if isinstance(result.error, ReasoningRLError) else EngineError(f"in a worker process: {result.text}")
+        return result
+
+    def _raise_theirs(self) -> None:
+        for pipe in self._pipes:
+            if pipe.poll(_LAST_WORDS_S):
+                self._receive(pipe)
+
+    def close(self) -> None:
+        """End the other processes; those that don't end are killed."""
+        for pipe in self._pipes:
+            pipe.close()
+        self.local.close()
+        for process in self._processes:
+            process.join(timeout=5)
+            if process.is_alive():
+                process.kill()
+                process.join()
+        self._pipes, self._processes = [], []
+        torch.set_num_threads(self._threads)
+        self._folder.cleanup()
+
+    def __enter__(self) -> "Crew":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+@contextmanager
+def ignoring_interrupts() -> Iterator[None]:
+    """Processes started inside never see Ctrl-C, not even while they import: it is for the first process to handle."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _serve(rank: int, size: int, folder: str, pipe: Connection) -> None:
+    """The life of another process: do what comes through the pipe until it closes."""
+    from reasoning_rl.learner.worker import Worker
+
+    worker = Worker(rank, size, Path(folder) / "rendezvous")
+    while True:
+        try:
+            work = pipe.recv()
+        except (EOFError, OSError):
+            break
+        try:
+            result = work(worker)
+        except Exception as failure:  # noqa: BLE001  # whatever it is belongs to the process that asked
+            result = _Failed(failure, traceback.format_exc())
+        with suppress(OSError):  # the first process is gone: the next read says so
+            pipe.send(result)
+        if isinstance(result, _Failed):
+            break  # ends this worker's side of the collectives, so that the others don't wait
+    worker.close()

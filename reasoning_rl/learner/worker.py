@@ -1,0 +1,157 @@
+"""One worker of a crew: a policy, the engine that samples from it, the learner that changes it.
+
+And the pieces of work it does, which can travel between processes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from reasoning_rl.config import ColdStartConfig, LearnerConfig, ObjectiveConfig, PolicyConfig, SamplingConfig
+from reasoning_rl.data.store import load_demonstrations
+from reasoning_rl.data.tokenizer import load_tokenizer
+from reasoning_rl.learner.checkpoint import load_state
+from reasoning_rl.learner.coldstart import cold_start
+from reasoning_rl.learner.learner import Learner
+from reasoning_rl.learner.parallel import Ranks
+from reasoning_rl.objectives import build
+from reasoning_rl.policy.policy import Policy, build_policy, load_policy
+from reasoning_rl.records import Completion, Prompt, Sample
+from reasoning_rl.rollout.engine import Sampling
+from reasoning_rl.rollout.local import LocalEngine
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TIMEOUT = timedelta(minutes=10)
+"""How long a worker waits for the others before it gives up."""
+
+
+class Worker:
+    """What a process of the crew holds. Several share gradients through a file-based rendezvous."""
+
+    policy: Policy
+    engine: LocalEngine
+    learner: Learner
+
+    def __init__(self, rank: int, size: int, rendezvous: Path) -> None:
+        self.ranks = Ranks(rank, size)
+        if size > 1:
+            torch.set_num_threads(1)
+            torch.distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=size, timeout=TIMEOUT)
+
+    def close(self) -> None:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+@dataclass(frozen=True)
+class Warm:
+    """Cold start on the demonstrations of a data folder, from `policy.model` or from nothing; the first worker writes it to `output`."""
+
+    data: Path
+    output: Path
+    policy: PolicyConfig
+    cold_start: ColdStartConfig
+    seed: int
+    on_step: Callable[[int, float], None] | None = field(default=None, compare=False)
+
+    def __call__(self, worker: Worker) -> None:
+        if self.policy.model is None:
+            tokenizer = load_tokenizer(str(self.data / "tokenizer"), None)
+            policy = build_policy(self.policy.architecture, self.policy, tokenizer, self.seed)
+        else:
+            policy = load_policy(self.policy.model, self.policy, self.policy.revision)
+        demonstrations = load_demonstrations(self.data)
+        cold_start(policy, demonstrations, self.cold_start, seed=self.seed, ranks=worker.ranks, on_step=self.on_step)
+        if worker.ranks.rank == 0:
+            policy.save(self.output)
+
+
+@dataclass(frozen=True)
+class Open:
+    """Load a policy to sample from."""
+
+    model: str
+    config: PolicyConfig
+    sampling: SamplingConfig
+    revision: str | None = None
+
+    def __call__(self, worker: Worker) -> None:
+        worker.policy = load_policy(self.model, self.config, self.revision)
+        worker.engine = LocalEngine(worker.policy, self.sampling.batch_rows)
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Give the opened policy to a learner, with `reference` beside it where the objective needs one, and with the state of a checkpoint.
+
+    Returns the number of steps done.
+    """
+
+    objective: ObjectiveConfig
+    learner: LearnerConfig
+    sampling: SamplingConfig
+    policy: PolicyConfig
+    steps: int
+    reference: str
+    checkpoint: Path | None = None
+
+    def __call__(self, worker: Worker) -> int:
+        objective = build(self.objective, self.sampling.max_tokens)
+        reference = load_policy(self.reference, self.policy, self.policy.revision) if "reference" in objective.needs else None
+        worker.learner = Learner(
+            worker.policy,
+            objective,
+            self.learner,
+            steps=self.steps,
+            temperature=self.sampling.temperature,
+            chunk=self.policy.logprob_chunk,
+            reference=reference,
+            ranks=worker.ranks,
+        )
+        if self.checkpoint is None:
+            return 0
+        state = load_state(self.checkpoint)
+        worker.learner.load_state(state)
+        worker.engine.version = int(state["step"])
+        return worker.engine.version
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Sample from the engine."""
+
+    prompts: Sequence[Prompt]
+    sampling: Sampling
+
+    def __call__(self, worker: Worker) -> list[list[Completion]]:
+        return worker.engine.generate(self.prompts, self.sampling)
+
+
+@dataclass(frozen=True)
+class Update:
+    """One step of the learner on all workers, then the engine's new version."""
+
+    batches: Sequence[Sequence[Sample]]
+    step: int
+
+    def __call__(self, worker: Worker) -> dict[str, float]:
+        metrics = worker.learner.update(self.batches, self.step)
+        worker.engine.load_weights(worker.policy.model.state_dict().items(), self.step + 1)
+        return metrics
+
+
+@dataclass(frozen=True)
+class LoadWeights:
+    """Give the engine other weights."""
+
+    tensors: "dict[str, Tensor]"
+    version: int
+
+    def __call__(self, worker: Worker) -> None:
+        worker.engine.load_weights(self.tensors.items(), self.version)

@@ -1,0 +1,48 @@
+"""Judged answers as groups, and what a step's groups look like in numbers."""
+
+from collections.abc import Iterable, Sequence
+from statistics import fmean, pstdev
+from typing import Protocol
+
+from reasoning_rl.records import Completion, Group, Problem, Prompt, Verdict
+
+
+class Judges(Protocol):
+    """Says of completions what they are worth."""
+
+    def judge(self, items: Sequence[tuple[Completion, Problem]]) -> list[Verdict]:
+        """One verdict per item, in their order."""
+
+
+def judged(prompts: Sequence[Prompt], answers: Sequence[Sequence[Completion]], judge: Judges) -> list[Group]:
+    """Each prompt with its answers and their verdicts."""
+    items = [(completion, prompt.problem) for prompt, row in zip(prompts, answers, strict=True) for completion in row]
+    verdicts = iter(judge.judge(items))
+    return [Group(prompt, tuple(row), tuple(next(verdicts) for _ in row)) for prompt, row in zip(prompts, answers, strict=True)]
+
+
+def measured(groups: Sequence[Group]) -> dict[str, float]:
+    """Means over all answers, under the names that TRL gives them where it has one. A mean over nothing is left out."""
+    answers = [(completion, verdict) for group in groups for completion, verdict in zip(group.completions, group.verdicts, strict=True)]
+    names = dict.fromkeys(name for _, verdict in answers for name in verdict.scores)
+    scores = {name: [verdict.scores[name].value for _, verdict in answers if name in verdict.scores] for name in names}
+    return {
+        "reward": fmean(verdict.reward for _, verdict in answers),
+        "reward_std": fmean(pstdev(group.rewards) for group in groups),
+        "frac_reward_zero_std": fmean(len(set(group.rewards)) == 1 for group in groups),
+        "pass_rate": fmean(verdict.correct for _, verdict in answers),
+        "pass_rate_strict": fmean(verdict.strict for _, verdict in answers),
+        **{f"rewards/{name}/mean": fmean(values) for name, values in scores.items()},
+        **_lengths("completions/mean_length", (completion for completion, _ in answers)),
+        **_lengths("completions/mean_length_correct", (completion for completion, verdict in answers if verdict.correct)),
+        **_lengths("completions/mean_length_wrong", (completion for completion, verdict in answers if not verdict.correct)),
+        "completions/clipped_ratio": fmean(completion.finish_reason == "length" for completion, _ in answers),
+        "verifier_failures": fmean(
+            any(score.verdict in {"timeout", "error"} for score in verdict.scores.values()) for _, verdict in answers
+        ),
+    }
+
+
+def _lengths(name: str, completions: Iterable[Completion]) -> dict[str, float]:
+    lengths = [len(completion.token_ids) for completion in completions]
+    return {name: fmean(lengths)} if lengths else {}
