@@ -1,0 +1,62 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from reasoning_rl import runfolder
+from reasoning_rl.config import Config
+from reasoning_rl.errors import RunError
+from reasoning_rl.recipes import load_config
+
+
+def config(tmp_path: Path, *overrides: str) -> Config:
+    return load_config("smoke", [f"runs={tmp_path}", "name=one", *overrides])
+
+
+def test_a_run_notes_its_settings_so_that_they_load_again(tmp_path: Path) -> None:
+    runfolder.begin(config(tmp_path), "auto")
+    assert load_config(tmp_path / "one" / "config.yaml") == config(tmp_path)
+    assert json.loads((tmp_path / "one" / "environment.json").read_text())["seed"] == 0
+
+
+def test_the_same_settings_go_on_and_others_are_refused_with_the_difference(tmp_path: Path) -> None:
+    runfolder.begin(config(tmp_path), "auto")
+    runfolder.begin(config(tmp_path), "auto")
+    with pytest.raises(RunError, match=r"learner\.learning_rate: 0\.0005 there, 0\.001 here\nGive this run a name"):
+        runfolder.begin(config(tmp_path, "learner.learning_rate=0.001"), "auto")
+
+
+@pytest.mark.parametrize("override", ["eval.samples=8", "learner.tokens_per_microbatch=99", "train.save_every=7", "judge.workers=2"])
+def test_what_does_not_change_the_weights_may_change(tmp_path: Path, override: str) -> None:
+    runfolder.begin(config(tmp_path), "auto")
+    runfolder.begin(config(tmp_path, override), "must")
+
+
+def test_resuming_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="--resume: there is no run in .*; leave --resume out to begin one"):
+        runfolder.begin(config(tmp_path), "must")
+
+
+def test_starting_afresh_removes_results_and_keeps_the_data(tmp_path: Path) -> None:
+    runfolder.begin(config(tmp_path), "auto")
+    for name in ("data", "checkpoints", "eval"):
+        (tmp_path / "one" / name).mkdir()
+    runfolder.begin(config(tmp_path, "seed=3"), "never")
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["config.yaml", "data", "environment.json"]
+    assert load_config(tmp_path / "one" / "config.yaml").seed == 3
+
+
+def test_a_run_without_a_policy_cannot_be_evaluated(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="there is no policy here to evaluate; run `reasoning-rl train` with this recipe first"):
+        runfolder.policies(config(tmp_path))
+    runfolder.note_base(config(tmp_path), "somewhere")
+    with pytest.raises(RunError, match="training has not reached its first checkpoint"):
+        runfolder.policies(config(tmp_path))
+    assert runfolder.policies(config(tmp_path, "train.steps=0")) == {"base": "somewhere"}
+
+
+def test_built_in_head_room_is_said_and_only_there(tmp_path: Path) -> None:
+    assert "50% of the cold start's demonstrations answer at once" in runfolder.note(config(tmp_path))
+    clean = ("data.arithmetic.direct_fraction=0", "data.arithmetic.slip_rate=0")
+    assert not runfolder.note(config(tmp_path, *clean))
+    assert not runfolder.note(config(tmp_path, "policy.model=some/model"))
