@@ -228,7 +228,8 @@ class LearnerConfig(Section):
 
 
 class TrainConfig(Section):
-    steps: PositiveInt = 120
+    steps: NonNegativeInt = 120
+    """0 for the cold start alone."""
     eval_every: NonNegativeInt = 40
     """Steps between evaluations on a slice of the held-out problems; 0 for none."""
     eval_problems: PositiveInt = 100

@@ -1,0 +1,61 @@
+# Each target first does what it needs, so that on a fresh clone no other command comes before it. What is up to date takes a second.
+#   make data train eval                                              the whole path on a CPU
+#   make train RECIPE=gsm8k-qwen2.5-0.5b SET="sampling.temperature=0.7"
+RECIPE ?= cpu
+SET    ?=
+RUNS   ?= runs/$(RECIPE)/eval/base runs/$(RECIPE)/eval/trained
+VENV   ?= .venv
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do $$python -c '' 2>/dev/null && echo $$python && break; done)
+BIN    := $(VENV)/bin
+RL     := $(BIN)/reasoning-rl
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup data train eval compare bench check test clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: $(VENV)/.ready  ## install into .venv, once; again when pyproject.toml or constraints.txt change
+
+data: $(VENV)/.ready  ## prepare problems and demonstrations
+	@$(RL) data --recipe $(RECIPE) $(SET)
+
+train: data  ## cold start, then GRPO; goes on where an earlier run stopped
+	@$(RL) train --recipe $(RECIPE) $(SET)
+
+eval: train  ## pass@k of the policy before and after training
+	@$(RL) eval --recipe $(RECIPE) $(SET)
+
+compare: $(VENV)/.ready  ## put reports side by side: RUNS="runs/a runs/b"
+	@$(RL) compare $(RUNS)
+
+bench: $(VENV)/.ready  ## speed and memory, one JSON line each
+	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit; done
+
+check: $(VENV)/.ready-dev  ## format, lint, types, import order
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(VENV)/.ready-dev  ## the tests, with coverage of at least 90 %
+	$(BIN)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+clean:  ## remove caches and build output; runs stay
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+# With an NVIDIA GPU, vLLM too. Which build of torch comes is pip's choice: PIP_EXTRA_INDEX_URL may name PyTorch's index of CPU wheels.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(0 if ok else "Python 3.11 to 3.13 is needed, found " + sys.version.split()[0] + "; make PYTHON=… names another")'
+	@echo "Setting up $(VENV) with $(PYTHON); the first time this takes some minutes."
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@if nvidia-smi >/dev/null 2>&1; then extra='[vllm]'; fi; \
+	  $(BIN)/pip install -qq --progress-bar off --prefer-binary -c constraints.txt -e ".$$extra"
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	@echo "Adding what the tests and checks need."
+	@$(BIN)/pip install -qq --progress-bar off --prefer-binary -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,285 @@
+"""The command line: the only place that prints help or ends the process. Whatever is heavy is imported inside the command that needs it."""
+
+import functools
+import json
+import shlex
+import signal
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+
+import typer
+
+from reasoning_rl import __version__
+from reasoning_rl.errors import ConfigError, ReasoningRLError, StorageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from reasoning_rl.config import Config
+    from reasoning_rl.records import Score
+
+INTERRUPTED, TERMINATED = 130, 143
+_NOT_A_TERMINAL_WIDTH = 120
+_debugging: ContextVar[bool] = ContextVar("debugging", default=False)
+
+app = typer.Typer(
+    name="reasoning-rl",
+    help="Math-reasoning RL with verifiable rewards: data → train → eval.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Recipe = Annotated[str, typer.Option("--recipe", "-r", help="A recipe of the package, or the path of a YAML file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Settings that win over the recipe's, like sampling.temperature=0.7", show_default=False)
+]
+PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print the resolved settings, checked, and do nothing else.")]
+Runs = Annotated[Path, typer.Option(help="The folder that holds the runs.")]
+
+
+class TaskName(StrEnum):
+    """The convention of a gold answer."""
+
+    gsm8k = "gsm8k"
+    math = "math"
+
+
+class Terminated(SystemExit):
+    """SIGTERM arrived. A SystemExit, so that a forked child ends in silence."""
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Let errors through with their traceback.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)] = False,  # noqa: ARG001
+) -> None:
+    _debugging.set(debug)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+def _command(function: Callable[..., None]) -> Callable[..., None]:
+    """Register a command whose errors end it with one message and their own exit code."""
+
+    @functools.wraps(function)
+    def reported(*arguments: object, **options: object) -> None:
+        with _sigterm_unwinds():
+            try:
+                function(*arguments, **options)
+            except (Exception, KeyboardInterrupt, Terminated) as failure:  # the border: every error becomes a message and an exit code
+                if _debugging.get() or isinstance(failure, typer.Exit):
+                    raise
+                _end(failure)
+
+    return app.command()(reported)
+
+
+@contextmanager
+def _sigterm_unwinds() -> Iterator[None]:
+    """SIGTERM runs the same clean-up as Ctrl-C."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+        raise Terminated(TERMINATED)
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread, which alone may do this
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(failure: BaseException) -> NoReturn:
+    message, code = _farewell(failure)
+    typer.echo(message, err=True)
+    raise typer.Exit(code) from None
+
+
+def _farewell(failure: BaseException) -> tuple[str, int]:
+    """What to say of a failure, and the exit code."""
+    match failure:
+        case ReasoningRLError():
+            return f"Error: {failure}", failure.exit_code
+        case KeyboardInterrupt() | Terminated():
+            again = shlex.join(["reasoning-rl", *sys.argv[1:]])
+            code = INTERRUPTED if isinstance(failure, KeyboardInterrupt) else TERMINATED
+            return f"Stopped. Finished files are whole; the same command goes on from there:\n  {again}", code
+        case OSError(strerror=str(reason)):
+            return f"Error: {failure.filename or type(failure).__name__}: {reason}", StorageError.exit_code
+        case _:
+            trace = "".join(traceback.format_exception(failure))
+            return f"{trace}\nThis is a mistake of reasoning-rl, not yours. Please report it with the lines above (see CONTRIBUTING.md).", 1
+
+
+@_command
+def data(recipe: Recipe = "cpu", overrides: Overrides = None, print_config: PrintConfig = False) -> None:
+    """Prepare problems: load, clean, deduplicate, decontaminate, and put them into the prompt template."""
+    config = _config(recipe, overrides, print_config)
+    from reasoning_rl.stages import run_data
+
+    manifest = run_data(config, _console())
+    for split in ("train", "eval"):
+        counts = manifest.counts[split]
+        typer.echo(f"{split}: {counts['kept']:,} problems of {counts['read']:,} read; {_in_words(counts['set_aside'])} set aside")
+    typer.echo(f"Data ready: {config.folder / 'data'}")
+
+
+def _in_words(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {stage}" for stage, count in counts.items() if count) or "none"
+
+
+@_command
+def train(
+    recipe: Recipe = "cpu",
+    overrides: Overrides = None,
+    print_config: PrintConfig = False,
+    resume: Annotated[
+        bool | None, typer.Option("--resume/--fresh", help="Insist on going on, or on starting anew. By default a run goes on.")
+    ] = None,
+) -> None:
+    """Train the policy: cold start where the recipe has one, then sample → judge → learn."""
+    config = _config(recipe, overrides, print_config, trains=True)
+    from reasoning_rl.stages import run_training
+
+    run_training(config, resume=_resume_mode(resume), console=_console())
+
+
+def _resume_mode(resume: bool | None) -> Literal["auto", "must", "never"]:
+    return "auto" if resume is None else "must" if resume else "never"
+
+
+@_command
+def eval(  # noqa: A001  # the stage is called so
+    recipe: Recipe = "cpu",
+    overrides: Overrides = None,
+    print_config: PrintConfig = False,
+    model: Annotated[str | None, typer.Option(help="A model folder or hub id, in place of the policies of the run.")] = None,
+) -> None:
+    """Measure pass@k with intervals, before and after training, on the same held-out problems."""
+    config = _config(recipe, overrides, print_config)
+    from reasoning_rl.stages import run_eval
+
+    run_eval(config, model=model, console=_console())
+
+
+@_command
+def compare(
+    reports: Annotated[list[Path], typer.Argument(help="Run folders, report folders or report.json files; the first is the base.")],
+    allow_different: Annotated[bool, typer.Option(help="Compare even where problems, template or sampling differ.")] = False,
+    markdown: Annotated[bool, typer.Option(help="Print Markdown.")] = False,
+) -> None:
+    """Put reports side by side, with differences paired by problem."""
+    from reasoning_rl.eval.compare import compare as compare_reports
+    from reasoning_rl.eval.compare import comparison_markdown, comparison_table
+
+    frame = compare_reports(*reports, allow_different=allow_different)
+    if markdown:
+        typer.echo(comparison_markdown(frame))
+    else:
+        _console().print(comparison_table(frame))
+
+
+@_command
+def show(
+    run: Annotated[str, typer.Argument(help="Name or folder of a run.")],
+    step: Annotated[int | None, typer.Option(help="The last stored one by default.")] = None,
+    worst: Annotated[int | None, typer.Option(min=1, help="How many of the lowest reward; 5 if nothing is asked for.")] = None,
+    best: Annotated[int | None, typer.Option(min=1, help="How many of the highest reward.")] = None,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Print completions of a training step with their scores and the reasons."""
+    from reasoning_rl import display
+
+    chosen, rollouts = display.stored_rollouts(display.run_folder(run, runs), step)
+    console = _console()
+    console.print(f"step {chosen}: {len(rollouts)} completions, mean reward {rollouts['reward'].mean():.3f}", highlight=False)
+    for completion in display.completions(display.extremes(rollouts, worst, best)):
+        console.print(completion)
+
+
+@_command
+def verify(
+    file: Annotated[
+        Path | None, typer.Argument(help="JSONL or parquet with the columns completion, gold and perhaps task.", show_default=False)
+    ] = None,
+    completion: Annotated[str | None, typer.Option(help="The text to judge.")] = None,
+    gold: Annotated[str | None, typer.Option(help="The right answer.")] = None,
+    task: Annotated[TaskName, typer.Option(help="The convention of the gold answer.")] = TaskName.math,
+) -> None:
+    """Judge one completion, or all of a file: a JSON line for each."""
+    if file is not None and completion is None and gold is None:
+        _verify_file(file, task)
+    elif file is None and completion is not None and gold is not None:
+        from reasoning_rl.rewards import verify as judge
+
+        typer.echo(_json(judge(completion, gold, task.value)))
+    else:
+        raise ConfigError("verify: give either a file, or both --completion and --gold")
+
+
+def _verify_file(file: Path, task: TaskName) -> None:
+    from reasoning_rl.rescoring import read_answers
+    from reasoning_rl.rewards import verify as judge
+
+    verdicts: Counter[str] = Counter()
+    for answer in read_answers(file, task.value):
+        score = judge(answer.completion, answer.gold, answer.task)
+        verdicts[score.verdict] += 1
+        typer.echo(_json(score))
+    typer.echo(", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()) or "no rows", err=True)
+
+
+def _json(score: "Score") -> str:
+    return json.dumps(asdict(score), ensure_ascii=False)
+
+
+@_command
+def doctor(runs: Runs = Path("runs")) -> None:
+    """Say what this machine has, and what each recipe would still need."""
+    from reasoning_rl.doctor import inspect, machine_table, recipe_table
+
+    machine = inspect(runs if runs.is_dir() else Path())
+    _console().print(machine_table(machine))
+    _console().print(recipe_table(machine))
+
+
+def _config(recipe: str, overrides: list[str] | None, print_config: bool, trains: bool = False) -> "Config":
+    """The checked config; printed, it ends the command."""
+    from reasoning_rl import names
+    from reasoning_rl.recipes import dump_config, load_config
+
+    config = load_config(recipe, overrides or [])
+    names.refuse_unknown(config, names.TRAINING if trains else names.EVERYWHERE)
+    if print_config:
+        typer.echo(dump_config(config), nl=False)
+        raise typer.Exit
+    return config
+
+
+def _console() -> "Console":
+    """Standard output; wide enough for tables where it is a file or a pipe."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=_NOT_A_TERMINAL_WIDTH)

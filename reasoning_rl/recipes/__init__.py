@@ -1,0 +1,178 @@
+"""Recipes: YAML files in this folder, or yours, that become a `Config`.
+
+A recipe is layered, the later winning: the recipe it `extends`, itself, then the dotted overrides of the command line.
+Mappings merge, everything else replaces; `rewards.<name>: null` takes a verifier out;
+a preset named in one layer wins over what earlier layers say of the same settings.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from reasoning_rl.config import OBJECTIVE_PRESETS, SAMPLING_PRESETS, Config
+from reasoning_rl.errors import ConfigError, ReasoningRLError, StorageError
+from reasoning_rl.recipes import mistakes, text
+from reasoning_rl.registry import did_you_mean
+
+_Tree = dict[str, Any]
+_PRESETS = {"sampling": SAMPLING_PRESETS, "objective": OBJECTIVE_PRESETS}
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def recipe_names() -> list[str]:
+    """Recipes of the package, sorted."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in files(__package__).iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """The config of a recipe, named (`cpu`) or given as a file, under overrides like `sampling.temperature=0.7`.
+
+    Raises ConfigError that lists every mistake. The run is called like the recipe unless it says a name.
+    """
+    layers = [_named_after(recipe), *_layers(recipe, seen=())]
+    override_layer, wrong = _override_layer(overrides)
+    tree = reduce(_merged, [*layers, override_layer])
+    if isinstance(tree.get("rewards"), dict):
+        tree["rewards"] = {name: spec for name, spec in tree["rewards"].items() if spec is not None}
+    return _validated(tree, f"recipe {str(recipe)!r}", wrong)
+
+
+def dump_config(config: Config) -> str:
+    """YAML that `load_config` reads back to an equal config."""
+    return text.write(config.model_dump(mode="json"))
+
+
+def _validated(tree: _Tree, where: str, wrong: list[str]) -> Config:
+    """The config; or a ConfigError with the mistakes of the tree and those found before."""
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as failure:
+        raise _all_mistakes(where, [*wrong, *mistakes.lines(failure)]) from failure
+    if wrong:
+        raise _all_mistakes(where, wrong)
+    return config
+
+
+def _all_mistakes(where: str, found: list[str]) -> ReasoningRLError:
+    if len(found) == 1:
+        return ConfigError(f"{where}: {found[0]}")
+    return ConfigError("\n".join([f"{where}: {len(found)} mistakes", *(f"  {line}" for line in found)]))
+
+
+def _named_after(recipe: str | Path) -> _Tree:
+    return {"name": _NOT_IN_A_NAME.sub("-", Path(recipe).stem if _is_path(recipe) else str(recipe)) or "run"}
+
+
+def _layers(recipe: str | Path, seen: tuple[str, ...], beside: Path | None = None) -> list[_Tree]:
+    """What the recipe extends, first, and itself, last."""
+    name, content = _read(recipe, beside)
+    if name in seen:
+        raise ConfigError(f"extends: recipes extend each other in a circle: {' → '.join([*seen, name])}")
+    tree = text.parse(content, name)
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{name}: found {type(tree).__name__}; a recipe is a mapping of settings, like `seed: 1`")
+    parent = tree.pop("extends", None)
+    if parent is None:
+        return [_expanded(tree)]
+    if not isinstance(parent, str):
+        raise ConfigError(f"{name}: extends: found {parent!r}; it should be the name or the path of a recipe")
+    folder = Path(name).parent if _is_path(recipe) else None
+    return [*_layers(parent, (*seen, name), folder), _expanded(tree)]
+
+
+def _is_path(recipe: str | Path) -> bool:
+    return isinstance(recipe, Path) or "/" in recipe or recipe.endswith((".yaml", ".yml"))
+
+
+def _read(recipe: str | Path, beside: Path | None) -> tuple[str, str]:
+    """Name and text of a recipe; a relative path in `extends` starts at the extending file, `beside`."""
+    if not _is_path(recipe):
+        entry = files(__package__) / f"{recipe}.yaml"
+        if not entry.is_file():
+            raise ConfigError(
+                f"recipe {str(recipe)!r}: no such recipe; {did_you_mean(str(recipe), recipe_names())} A file is given by its path."
+            )
+        return str(recipe), entry.read_text(encoding="utf-8")
+    path = (beside or Path()) / recipe
+    if not path.is_file():
+        raise ConfigError(f"recipe {str(path)!r}: there is no such file; recipes of the package: {', '.join(recipe_names())}")
+    try:
+        return str(path), path.read_text(encoding="utf-8")
+    except OSError as failure:
+        raise StorageError(f"recipe {str(path)!r} can't be read: {failure.strerror}") from failure
+    except UnicodeDecodeError as failure:
+        raise ConfigError(f"recipe {str(path)!r}: not UTF-8 text, at byte {failure.start}") from failure
+
+
+def _override_layer(overrides: Iterable[str]) -> tuple[_Tree, list[str]]:
+    """The tree that the overrides spell, and what is wrong with those that spell nothing."""
+    tree: _Tree = {}
+    wrong: list[str] = []
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not all(_path_of(key)):
+            wrong.append(f"override {override!r}: found no setting and value; write setting=value, as in sampling.temperature=0.7")
+            continue
+        try:
+            _put(tree, _path_of(key), text.parse(value, f"override {override!r}"))
+        except ConfigError as failure:
+            wrong.append(str(failure))
+    return _expanded(tree), wrong
+
+
+def _path_of(key: str) -> list[str]:
+    """`a.b` as two names; in `rewards.my/file.py:brevity.weight` the file keeps its dot."""
+    head, found, tail = key.removeprefix("rewards.").partition(".py:")
+    if key.startswith("rewards.") and found:
+        name, *rest = tail.split(".")
+        return ["rewards", f"{head}.py:{name}", *rest]
+    return key.split(".")
+
+
+def _put(tree: _Tree, path: Sequence[str], value: object) -> None:
+    for name in path[:-1]:
+        if not isinstance(tree.get(name), dict):
+            tree[name] = {}
+        tree = tree[name]
+    tree[path[-1]] = value
+
+
+def _expanded(tree: _Tree) -> _Tree:
+    """Short forms written out, so that layers merge: `sampling: r1_zero` names a preset, `rewards: {math: 1.0}` a weight."""
+    full = dict(tree)
+    for section in _PRESETS:
+        if isinstance(full.get(section), str):
+            full[section] = {"preset": full[section]}
+    if isinstance(full.get("rewards"), dict):
+        full["rewards"] = {
+            name: {"weight": spec} if isinstance(spec, int | float) and not isinstance(spec, bool) else spec
+            for name, spec in full["rewards"].items()
+        }
+    return full
+
+
+def _merged(lower: _Tree, upper: _Tree) -> _Tree:
+    for section, presets in _PRESETS.items():
+        lower = _making_room(lower, section, presets, upper.get(section))
+    return _deep(lower, upper)
+
+
+def _making_room(lower: _Tree, section: str, presets: dict[str, _Tree], upper: object) -> _Tree:
+    """`lower` without what the preset named in `upper` settles."""
+    named = upper.get("preset") if isinstance(upper, dict) else None
+    if not isinstance(named, str) or not isinstance(lower.get(section), dict):
+        return lower
+    settled = presets.get(named, {})
+    return {**lower, section: {key: value for key, value in lower[section].items() if key not in settled}}
+
+
+def _deep(lower: _Tree, upper: _Tree) -> _Tree:
+    both = dict(lower)
+    for key, value in upper.items():
+        both[key] = _deep(both[key], value) if isinstance(value, dict) and isinstance(both.get(key), dict) else value
+    return both

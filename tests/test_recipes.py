@@ -1,0 +1,218 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoning_rl.errors import ConfigError, StorageError
+from reasoning_rl.recipes import dump_config, load_config, recipe_names, text
+
+GPU_RECIPES = ["gsm8k-qwen2.5-0.5b", "gsm8k-qwen2.5-1.5b", "math-qwen2.5-math-1.5b", "r1-zero-math"]
+
+
+def written(folder: Path, content: str, name: str = "mine.yaml") -> Path:
+    path = folder / name
+    path.write_text(content)
+    return path
+
+
+def refusal(recipe: str | Path, *overrides: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_config(recipe, overrides)
+    return str(caught.value).splitlines()
+
+
+def test_the_package_holds_the_promised_recipes() -> None:
+    assert recipe_names() == sorted(["cpu", "smoke", "gsm8k-tiny", "math-tiny", *GPU_RECIPES])
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_loads_is_called_like_itself_and_comes_back_from_its_own_dump(name: str, tmp_path: Path) -> None:
+    config = load_config(name)
+    assert config.name == name
+    assert load_config(written(tmp_path, dump_config(config))) == config
+
+
+@pytest.mark.parametrize("name", GPU_RECIPES)
+def test_a_gpu_recipe_names_a_model_skips_the_cold_start_and_says_that_it_was_not_run(name: str) -> None:
+    config = load_config(name)
+    assert config.policy.model
+    assert config.policy.device == "cuda"
+    assert config.policy.gradient_checkpointing
+    assert not config.cold_start.enabled
+    source = Path(__file__).parent.parent / "reasoning_rl" / "recipes" / f"{name}.yaml"
+    assert "Not run here." in source.read_text()
+
+
+def test_the_cpu_recipe_has_the_settings_that_were_seen_to_work() -> None:
+    config = load_config("cpu")
+    assert (config.data.template, config.data.max_prompt_tokens, config.data.decontaminate_ngram) == ("plain", 128, 0)
+    assert (config.sampling.prompts_per_step, config.sampling.group_size, config.sampling.max_tokens) == (32, 16, 64)
+    assert {name: spec.weight for name, spec in config.rewards.items()} == {"gsm8k": 1.0, "format": 0.1}
+    assert (config.objective.name, config.objective.kl, config.learner.learning_rate) == ("grpo", 0, 5e-4)
+
+
+def test_overrides_win_and_are_parsed_as_yaml() -> None:
+    config = load_config(
+        "cpu", ["sampling.temperature=0.7", "eval.k=[1, 2]", "data.path=null", "policy.autocast=off", "learner.learning_rate=1e-6"]
+    )
+    assert config.sampling.temperature == 0.7
+    assert config.eval.k == [1, 2]
+    assert config.data.path is None
+    assert config.policy.autocast == "off"
+    assert config.learner.learning_rate == 1e-6
+
+
+def test_an_override_reaches_into_a_short_form() -> None:
+    config = load_config("cpu", ["rewards.gsm8k.options.strict=true"])
+    assert config.rewards["gsm8k"].weight == 1.0
+    assert config.rewards["gsm8k"].options == {"strict": True}
+
+
+def test_a_verifier_in_a_file_keeps_the_dot_of_its_path() -> None:
+    config = load_config("cpu", ["rewards.my.folder/file.py:brevity.weight=0.5"])
+    assert config.rewards["my.folder/file.py:brevity"].weight == 0.5
+
+
+def test_null_takes_a_verifier_out() -> None:
+    assert list(load_config("cpu", ["rewards.format=null"]).rewards) == ["gsm8k"]
+    assert set(load_config("math-tiny").rewards) == {"math", "format"}
+
+
+def test_a_recipe_extends_another_and_keeps_what_it_does_not_say(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, "extends: cpu\nseed: 7\nsampling: {temperature: 0.5}\n"))
+    assert (config.name, config.seed, config.sampling.temperature) == ("mine", 7, 0.5)
+    assert config.sampling.group_size == load_config("cpu").sampling.group_size
+
+
+def test_extends_finds_a_file_beside_the_recipe(tmp_path: Path) -> None:
+    written(tmp_path, "extends: cpu\nseed: 3\n", "base.yaml")
+    assert load_config(written(tmp_path, "extends: base.yaml\n")).seed == 3
+
+
+def test_recipes_that_extend_each_other_are_refused(tmp_path: Path) -> None:
+    written(tmp_path, "extends: b.yaml\n", "a.yaml")
+    written(tmp_path, "extends: a.yaml\n", "b.yaml")
+    assert "circle" in refusal(tmp_path / "a.yaml")[0]
+
+
+def test_a_preset_named_later_wins_over_settings_named_earlier() -> None:
+    assert load_config("cpu").objective.kl == 0
+    assert load_config("cpu", ["objective=deepseekmath"]).objective.kl == 0.04  # DeepSeekMath §4.2
+    assert load_config("cpu", ["objective.preset=deepseekmath", "objective.kl=0.01"]).objective.kl == 0.01
+
+
+def test_settings_beside_a_preset_win_over_it() -> None:
+    sampling = load_config("r1-zero-math").sampling
+    assert (sampling.prompts_per_step, sampling.group_size, sampling.max_tokens) == (32, 16, 8192)
+
+
+def test_all_mistakes_are_said_at_once_each_with_place_finding_and_what_is_accepted() -> None:
+    said = refusal("cpu", "sampling.temprature=1", "sampling.group_size=1", "train.trackers=[foo]", "eval.k=[16]", "nonsense")
+    assert said[0] == "recipe 'cpu': 5 mistakes"
+    assert "  override 'nonsense': found no setting and value; write setting=value, as in sampling.temperature=0.7" in said
+    assert "  sampling.group_size: found 1; it should be greater than or equal to 2" in said
+    assert "  train.trackers.0: found 'foo'; it should be 'tensorboard', 'wandb' or 'trackio'" in said
+    assert "  eval.k: pass@16 needs at least 16 samples per problem; samples is 8" in said
+    assert any(
+        line.startswith("  sampling.temprature: no such setting; known: ") and line.endswith("Did you mean 'temperature'?") for line in said
+    )
+
+
+def test_settings_that_contradict_each_other_are_said_at_once() -> None:
+    said = refusal("cpu", "policy.architecture.context=100", "learner.minibatches=64", "rewards.gsm8k=null", "rewards.format=null")
+    assert said[1:] == [
+        "  rewards: at least one verifier is needed",
+        "  learner.minibatches (64) exceeds sampling.prompts_per_step (32)",
+        "  policy.architecture.context (100) is shorter than data.max_prompt_tokens (128) plus sampling.max_tokens (64)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("seed=abc", "seed: found 'abc'; it should be a valid integer"),
+        ("sampling=5", "sampling: found 5; it should be a valid dictionary"),
+        ("objective.preset=foo", "objective.preset: no such preset 'foo'; known: deepseekmath, r1_zero"),
+        ("rewards.gsm8k.wieght=2", "Did you mean 'weight'?"),
+        ("rewards.gsm8k.options.a=[1]", "rewards.gsm8k.options.a: found [1]; it should be bool or int or float or str"),
+        ("data.columns={1: x}", "data.columns.1: found 1; it should be a valid string"),
+        ("sampling.temperature=.nan", "sampling.temperature: found nan"),
+        ("rewards.gsm8k=.inf", "rewards.gsm8k.weight: found inf"),
+        ("rewards=", "rewards: found None"),
+        ("policy.architecture.heads=3", "policy.architecture.heads (3) must be a multiple of kv_heads (2)"),
+        ("data.arithmetic.steps=[4, 1]", "data.arithmetic.steps: the fewest (4) exceeds the most (1)"),
+        ("data.arithmetic.steps=[0, 1]", "data.arithmetic.steps.0: found 0; it should be greater than 0"),
+        ("name=a/b", "name: found 'a/b'"),
+        ("name.x.y=1", "name: found {'x': {'y': 1}}"),
+        ("a..b=1", "found no setting and value"),
+        ("sampling=[1", "override 'sampling=[1':1:3: not YAML"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_named_with_its_place(override: str, said: str) -> None:
+    assert said in "\n".join(refusal("cpu", override))
+
+
+def test_a_long_wrong_value_is_shortened() -> None:
+    assert len(refusal("cpu", f"seed={'x' * 500}")[0]) < 200
+
+
+def test_a_setting_that_has_to_be_said_is_named(tmp_path: Path) -> None:
+    assert refusal(written(tmp_path, "seed: 1\n"))[0].endswith("rewards: missing; a recipe has to say it")
+
+
+def test_an_unknown_recipe_gets_a_suggestion() -> None:
+    assert "Did you mean 'smoke'?" in refusal("smoek")[0]
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    assert "there is no such file" in refusal(tmp_path / "absent.yaml")[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("seed: 1\nsampling: {a: 1\n", "mine.yaml:3:1: not YAML"),
+        ("seed: 1\nseed: 2\n", "mine.yaml:2:1: not YAML: key 'seed' stands twice"),
+        ("a: \x01\n", "not YAML"),
+        ("- 1\n", "found list; a recipe is a mapping"),
+        ("", "found NoneType; a recipe is a mapping"),
+        ("extends: [cpu]\n", "extends: found ['cpu']"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_refused_with_its_line(content: str, said: str, tmp_path: Path) -> None:
+    assert said in refusal(written(tmp_path, content))[0]
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"seed: \xff\n")
+    assert "not UTF-8" in refusal(path)[0]
+
+
+def test_a_file_that_cannot_be_read_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, "seed: 1\n")
+
+    def forbidden(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", forbidden)
+    with pytest.raises(StorageError, match="Permission denied"):
+        load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("written_as", "value"),
+    [("1e-6", 1e-6), ("off", "off"), ("yes", "yes"), ("010", 10), ("1:30", "1:30"), ("2026-11-22", "2026-11-22"), ("~", None),
+     ("true", True), ("-.inf", -float("inf")), ("+1.5", 1.5), ("1_000", "1_000"), ("", None), ("0x1f", "0x1f")],
+)  # fmt: skip
+def test_yaml_is_read_as_people_mean_it(written_as: str, value: object) -> None:
+    assert text.parse(written_as, "here") == value
+
+
+leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(exclude_categories=["Cc", "Cs"]))
+
+
+@given(st.recursive(leaves, lambda inner: st.lists(inner, max_size=3), max_leaves=5))
+def test_what_is_written_is_read_back(value: object) -> None:
+    assert text.parse(text.write({"value": value}), "here") == {"value": value}
