@@ -3,7 +3,8 @@
     Source ─► Problem ─template─► Prompt ─Engine─► Completion ─Reward─► Verdict
                                      └──── Group: one prompt, G completions, G verdicts ────► Sample
 
-A field means one thing for its whole life. A stage takes records and returns the next ones; text is tokenised once, and token ids are kept from there on.
+A field means one thing for its whole life. A stage takes records and returns the next ones; text is tokenised once, and token ids are kept
+from there on.
 """
 
 from collections.abc import Mapping

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 
 from reasoning_rl.config import Config
 from reasoning_rl.eval.evaluate import quick
@@ -49,15 +50,17 @@ class Loop:
             with clock.phase("judge"):
                 groups = judged(prompts, answers, self.judge)
             with clock.phase("learn"):
-                batches = [objective.arrange(part) for part in parts(groups, self.config.learner.minibatches)]
+                cut = parts(groups, self.config.learner.minibatches)
+                batches = [objective.arrange(part) for part in cut]
                 learned = self.crew.everyone(Update(batches, step))[0]
-            self._record(step + 1, groups, batches, {**measured(groups), **learned, **clock.metrics(groups)})
+            credit = [row for part, batch in zip(cut, batches, strict=True) for row in advantages(part, batch)]
+            self._record(step + 1, groups, credit, {**measured(groups), **learned, **clock.metrics(groups)})
 
-    def _record(self, done: int, groups: Sequence[Group], batches: Sequence[Sequence[Sample]], metrics: Mapping[str, float]) -> None:
+    def _record(self, done: int, groups: Sequence[Group], credit: Sequence[Sequence[float]], metrics: Mapping[str, float]) -> None:
         """Metrics and rollouts of a finished step, then what is due after it."""
-        signal = sum(len({sample.group for sample in batch}) for batch in batches)
-        row = {"step": done, **metrics, "groups/learned": signal, "groups/skipped": len(groups) - signal, **self._held_out(done)}
-        self.journal.rollouts(done, groups)
+        learned = sum(any(row) for row in credit)
+        row = {"step": done, **metrics, "groups/learned": learned, "groups/skipped": len(groups) - learned, **self._held_out(done)}
+        self.journal.rollouts(done, groups, credit)
         self.journal.metrics(row)
         self.progress.step(row)
         last = done == self.config.train.steps
@@ -95,6 +98,14 @@ def parts(groups: Sequence[Group], count: int) -> list[Sequence[Group]]:
     """`count` optimiser batches of about the same number of groups."""
     bounds = [len(groups) * index // count for index in range(count + 1)]
     return [groups[start:end] for start, end in pairwise(bounds)]
+
+
+def advantages(groups: Sequence[Group], samples: Sequence[Sample]) -> list[list[float]]:
+    """Of each answer, the mean over its tokens; 0 where the objective left its group out. `samples` are those of `groups`, in order."""
+    given: dict[int, list[float]] = {}
+    for sample in samples:
+        given.setdefault(sample.group, []).append(fmean(sample.advantages))
+    return [given.get(index, [0.0] * len(group.completions)) for index, group in enumerate(groups)]
 
 
 @dataclass

@@ -33,7 +33,7 @@ def test_what_does_not_change_the_weights_may_change(tmp_path: Path, override: s
 
 
 def test_resuming_nothing_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="--resume: there is no run in .*; leave --resume out to begin one"):
+    with pytest.raises(RunError, match=r"--resume: there is no run in .*; leave --resume out to begin one"):
         runfolder.begin(config(tmp_path), "must")
 
 

@@ -1,10 +1,12 @@
 """The loop's pure parts, by hand."""
 
+from collections.abc import Sequence
+
 import pytest
 
-from reasoning_rl.records import Completion, Group, Problem, Prompt, Score, Verdict
+from reasoning_rl.records import Completion, Group, Problem, Prompt, Sample, Score, Verdict
 from reasoning_rl.rollout.groups import judged, measured
-from reasoning_rl.train import Clock, parts, prompts_of_step
+from reasoning_rl.train import Clock, advantages, parts, prompts_of_step
 
 
 def prompt(index: int) -> Prompt:
@@ -36,6 +38,13 @@ def test_optimiser_batches_hold_every_group_once(groups: int, count: int, sizes:
     assert [group for part in cut for group in part] == made
 
 
+def test_answers_of_a_group_that_was_left_out_have_no_advantage() -> None:
+    pair = (Completion("a", (1,)), Completion("b", (2, 3)))
+    groups = [Group(prompt(index), pair, (Verdict(1.0), Verdict(0.0))) for index in range(2)]
+    samples = [Sample((1,), (1,), (2.0,), 1.0, group=1), Sample((1,), (2, 3), (-1.0, -3.0), 1.0, group=1)]
+    assert advantages(groups, samples) == [[0.0, 0.0], [2.0, -2.0]]
+
+
 def test_the_clock_tells_phases_apart() -> None:
     said: list[str] = []
     clock = Clock(said.append)
@@ -52,7 +61,7 @@ def test_the_clock_tells_phases_apart() -> None:
 class Exclaims:
     """Right is what ends in an exclamation mark."""
 
-    def judge(self, items: list[tuple[Completion, Problem]]) -> list[Verdict]:
+    def judge(self, items: Sequence[tuple[Completion, Problem]]) -> list[Verdict]:
         return [Verdict(float(right := answer.text.endswith("!")), {"mark": Score(float(right))}, right, right) for answer, _ in items]
 
 

@@ -10,19 +10,21 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors import SafetensorError
+from typing import TYPE_CHECKING, Any
 
 from reasoning_rl.errors import RunError, StorageError
-from reasoning_rl.policy.policy import Policy
+
+if TYPE_CHECKING:
+    from reasoning_rl.policy.policy import Policy
 
 STATE_FILE = "training.pt"
 
 
-def save_checkpoint(folder: Path, step: int, policy: Policy, state: Mapping[str, Any], keep: int) -> Path:
+def save_checkpoint(folder: Path, step: int, policy: "Policy", state: Mapping[str, Any], keep: int) -> Path:
     """Write `step-NNNNN` under `folder` at once, then remove all but the newest `keep`. `step` counts finished steps."""
+    import torch
+    from safetensors import SafetensorError
+
     target = folder / f"step-{step:05d}"
     temporary = folder / f".{target.name}.tmp"
     try:
@@ -63,6 +65,8 @@ def step_of(checkpoint: Path) -> int:
 
 def load_state(checkpoint: Path) -> dict[str, Any]:
     """`step` and `optimizer`; RunError names a file that can't be read."""
+    import torch
+
     try:
         state: dict[str, Any] = torch.load(checkpoint / STATE_FILE, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as failure:

@@ -20,9 +20,8 @@ def config(**settings: object) -> ColdStartConfig:
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 def test_the_loss_falls(tokenizer_folder: str, optimizer: Literal["muon", "adamw"]) -> None:
     losses: list[float] = []
-    cold_start(
-        tiny_policy(tokenizer_folder), DEMONSTRATIONS, config(optimizer=optimizer, learning_rate=0.01, steps=16), seed=0, on_step=lambda _, loss: losses.append(loss)
-    )
+    settings = config(optimizer=optimizer, learning_rate=0.01, steps=16)
+    cold_start(tiny_policy(tokenizer_folder), DEMONSTRATIONS, settings, seed=0, on_step=lambda _, loss: losses.append(loss))
     assert len(losses) == 16
     assert losses[-1] < losses[0] / 2
 
