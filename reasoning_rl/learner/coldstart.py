@@ -1,14 +1,15 @@
 """Supervised warm-up on demonstrations, with loss on the completion only: R1's cold start (arXiv:2501.12948 §2.3.1).
 
 How it departs from a textbook loop: matrices are stepped by Muon where the recipe says so, which takes a few times fewer steps than AdamW
-at this size; batches are cut from a pool sorted by length, which leaves little padding.
+at this size. Batches are not sorted by length: where short demonstrations answer at once and long ones work, a sorted batch would hold one
+kind only, and padding costs nothing outside attention.
 
 # a demonstration is a Sample whose tokens all have advantage 1
 """
 
+import math
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 
 from reasoning_rl.config import ColdStartConfig
@@ -21,8 +22,6 @@ from reasoning_rl.policy.policy import Policy
 from reasoning_rl.records import Demonstration, Sample
 from reasoning_rl.rollout.randomness import generator
 
-_POOL = 16
-"""Batches that are sorted by length together."""
 _TOKENISED_AT_A_TIME = 1000
 
 
@@ -50,7 +49,7 @@ def cold_start(
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * rate
         loss = _step(policy, batch, optimizers, config.max_grad_norm, ranks)
-        if not np.isfinite(loss):
+        if not math.isfinite(loss):
             raise TrainingError(f"cold start, step {step}: the loss is {loss}; lower cold_start.learning_rate")
         if on_step is not None:
             on_step(step, loss)
@@ -73,18 +72,14 @@ def tokenised(policy: Policy, demonstrations: Sequence[Demonstration]) -> list[S
     return samples
 
 
-def batches(samples: Sequence[Sample], config: ColdStartConfig, seed: int) -> "list[list[Sample]]":
+def batches(samples: Sequence[Sample], config: ColdStartConfig, seed: int) -> list[list[Sample]]:
     """`config.steps` batches: as many passes as that takes, each in an order of its own."""
     made: list[list[Sample]] = []
     epoch = 0
     size = min(config.batch_size, len(samples))
     while len(made) < config.steps:
-        random = generator(seed, "cold start", epoch)
-        order = random.permutation(len(samples))[: len(samples) // size * size]
-        for pool in np.array_split(order, max(1, len(order) // (size * _POOL))):
-            by_length = sorted(pool[: len(pool) // size * size], key=lambda index: len(samples[index].completion_ids))
-            cut = [by_length[start : start + size] for start in range(0, len(by_length), size)]
-            made += [[samples[index] for index in cut[place]] for place in random.permutation(len(cut))]
+        order = generator(seed, "cold start", epoch).permutation(len(samples))
+        made += [[samples[index] for index in order[start : start + size]] for start in range(0, len(order) - size + 1, size)]
         epoch += 1
     return made[: config.steps]
 
