@@ -24,8 +24,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from reasoning_rl.records import Sample
 
 Ids = NDArray[np.int64]
-FLAT_MULTIPLE, PREDICTION_MULTIPLE, WIDTH_MULTIPLE = 256, 128, 8
-"""Rounding of the flat row, of the predictions, and of the rectangles inside attention."""
+FLAT_MULTIPLE, PREDICTION_MULTIPLE, WIDTH_MULTIPLE = 512, 256, 8
+"""Rounding of the flat row, of the predictions, and of the rectangles inside attention. Every kernel that is built is also kept."""
 
 
 def round_up(number: int, multiple: int) -> int:
