@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 _QUIET_S = 10.0
 """Between two plain lines."""
 _SHOWN = {
-    "loss": "loss",
+    "nll": "loss per token",
     "reward": "reward",
     "pass_rate": "pass rate",
     "completions/mean_length": "tokens",
@@ -46,8 +46,10 @@ class Progress:
         self._refresh()
 
     def step(self, metrics: Mapping[str, float | int]) -> None:
-        """One step is done, and these are its metrics."""
+        """One step is done, and these are its metrics. The first counts for no time left: it loads and builds what the others use."""
         self._done += 1
+        if self._done == self._first + 1:
+            self._began, self._first = self._clock(), self._done
         self._summary = "  ".join(f"{label} {_short(metrics[name])}" for name, label in _SHOWN.items() if name in metrics)
         self._show("step", at_once="eval/pass@1" in metrics)
 
@@ -76,7 +78,9 @@ class Progress:
         return self._done == self._total or self._clock() - self._last_line >= _QUIET_S
 
     def _time_left(self) -> str:
-        per_step_s = (self._clock() - self._began) / max(1, self._done - self._first)
+        if self._done <= self._first:
+            return ""
+        per_step_s = (self._clock() - self._began) / (self._done - self._first)
         return f"{per_step_s:.2g} s each, {_duration(per_step_s * (self._total - self._done))} left"
 
 

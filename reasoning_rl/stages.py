@@ -86,7 +86,7 @@ def _cold_started(config: Config, crew: "Crew", console: Console) -> str:
         with Progress(console, config.cold_start.steps) as progress:
             progress.say(f"Cold start: {config.cold_start.steps} supervised steps on worked examples")
             progress.phase("imitate")
-            crew.everyone(work, mine=replace(work, on_step=lambda _, loss: progress.step({"loss": loss})))
+            crew.everyone(work, mine=replace(work, on_step=lambda _, loss: progress.step({"nll": loss})))
         put_in_place(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
