@@ -25,7 +25,7 @@ class Progress:
 
     def __init__(self, console: Console, total: int, done: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._total, self._done, self._clock = console, total, done, clock
-        self._first, self._began = done, clock()
+        self._start, self._first, self._began = done, done, clock()
         self._last_line = self._began - _QUIET_S
         self._bar = _bar(console) if console.is_terminal else None
         self._phase, self._summary = "", ""
@@ -48,7 +48,7 @@ class Progress:
     def step(self, metrics: Mapping[str, float | int]) -> None:
         """One step is done, and these are its metrics. The first counts for no time left: it loads and builds what the others use."""
         self._done += 1
-        if self._done == self._first + 1:
+        if self._done == self._start + 1:
             self._began, self._first = self._clock(), self._done
         self._summary = "  ".join(f"{label} {_short(metrics[name])}" for name, label in _SHOWN.items() if name in metrics)
         self._show("step", at_once="eval/pass@1" in metrics)
