@@ -1,0 +1,182 @@
+"""All stages in a row, on a recipe of a few steps: what they leave, how they go on, how they stop."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from rich.console import Console
+from transformers import AutoModelForCausalLM
+
+from reasoning_rl.config import Config
+from reasoning_rl.eval import compare
+from reasoning_rl.journal import Journal, read_metrics
+from reasoning_rl.learner.checkpoint import checkpoints
+from reasoning_rl.recipes import load_config
+from reasoning_rl.stages import run_data, run_eval, run_training
+
+MICRO = (
+    "data.arithmetic.train_problems=40", "data.arithmetic.eval_problems=12", "data.arithmetic.demonstrations=40",
+    "data.arithmetic.steps=[1,2]", "policy.autocast=off", "policy.device=cpu", "policy.architecture.layers=1",
+    "policy.architecture.width=32", "policy.architecture.heads=2", "policy.architecture.kv_heads=1", "policy.architecture.head_width=16",
+    "policy.architecture.mlp_width=32", "cold_start.steps=4", "cold_start.batch_size=8", "sampling.prompts_per_step=4",
+    "sampling.group_size=3", "sampling.max_tokens=12", "train.steps=4", "train.save_every=2", "train.eval_every=2",
+    "train.eval_problems=4", "eval.samples=2", "eval.k=[1,2]", "eval.bootstrap=100",
+)  # fmt: skip
+
+
+EVENNESS = """
+from reasoning_rl.rewards.verifier import verifier
+from reasoning_rl.records import Completion, Problem, Score
+
+
+@verifier("evenness")
+def evenness(completion: Completion, problem: Problem) -> Score:
+    return Score(sum(token % 2 == 0 for token in completion.token_ids) / len(completion.token_ids))
+"""
+"""A reward that even a policy which solves nothing gets now and then, so that every step has a gradient."""
+
+
+def micro(runs: Path, *overrides: str) -> Config:
+    (runs / "evenness.py").write_text(EVENNESS)
+    return load_config("smoke", [f"runs={runs}", f"rewards.{runs}/evenness.py:evenness=1", *MICRO, *overrides])
+
+
+def trained(config: Config) -> str:
+    """What data and training print."""
+    output = io.StringIO()
+    run_data(config, Console(file=output))
+    run_training(config, resume="auto", console=Console(file=output, width=200))
+    return output.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Results are compared bit by bit, and sums over threads have no fixed order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def run(runs: Path) -> Path:
+    """A whole run, evaluated."""
+    torch.set_num_threads(1)
+    config = micro(runs)
+    trained(config)
+    run_eval(config, model=None, console=Console(file=io.StringIO()))
+    return config.folder
+
+
+def test_a_run_leaves_what_the_documents_promise(run: Path) -> None:
+    names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    expected = {"config.yaml", "environment.json", "base.json", "metrics.jsonl", "reward.png", "data/manifest.json"}
+    expected |= {"rollouts/step-00004.parquet", "eval/comparison.md", "eval/passk.png"}
+    for which in ("base", "trained"):
+        expected |= {f"eval/{which}/{name}" for name in ("samples.parquet", "problems.parquet", "report.json", "report.md")}
+    assert expected <= names
+    assert not [name for name in names if ".tmp" in name]
+
+
+def test_every_step_has_a_row_and_every_answer_too(run: Path) -> None:
+    metrics = read_metrics(run)
+    assert metrics.step.tolist() == [0, 1, 2, 3, 4]
+    assert metrics["eval/pass@1"].notna().tolist() == [True, False, True, False, True]
+    rollouts = pd.read_parquet(run / "rollouts")
+    assert rollouts.groupby("step").size().tolist() == [12] * 4
+    assert rollouts.groupby("step").policy_version.unique().map(list).tolist() == [[0], [1], [2], [3]]
+    assert (rollouts.groupby(["step", "group"]).advantage.sum().abs() < 1e-6).all()
+
+
+def test_checkpoints_open_with_plain_transformers(run: Path) -> None:
+    kept = checkpoints(run / "checkpoints")
+    assert [path.name for path in kept] == ["step-00002", "step-00004"]
+    for path in kept:
+        assert AutoModelForCausalLM.from_pretrained(path).config.num_hidden_layers == 1
+
+
+def test_both_policies_were_asked_the_same_problems(run: Path) -> None:
+    frame = compare(run / "eval" / "base", run / "eval" / "trained")
+    assert set(frame.run) == {"base", "trained"}
+    assert set(frame.n) == {12}
+
+
+def test_what_is_done_is_not_done_again(run: Path, runs: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    said = trained(micro(runs))
+    assert "is trained, all 4 steps" in said
+    run_eval(micro(runs), model=None, console=Console(file=io.StringIO()))
+    changed = [path.name for path, stamp in before.items() if path.stat().st_mtime_ns != stamp]
+    assert sorted(changed) == ["comparison.md", "passk.png"]  # drawn from reports that were kept
+
+
+def test_an_interrupted_run_goes_on_to_the_same_end(run: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = micro(runs, "name=interrupted")
+    journal = Journal.metrics
+
+    def interrupt(self: Journal, row: dict[str, float]) -> None:
+        journal(self, row)
+        if row["step"] == 3:  # after the checkpoint of step 2, so that step 3 is done twice
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "metrics", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        trained(config)
+    monkeypatch.undo()
+    assert "steps 3 to 4" in trained(config)
+    ours, theirs = (
+        AutoModelForCausalLM.from_pretrained(folder / "checkpoints" / "step-00004").state_dict() for folder in (config.folder, run)
+    )
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+    timeless = [name for name in map(str, read_metrics(run)) if "second" not in name and name != "step_time"]
+    pd.testing.assert_frame_equal(read_metrics(config.folder)[timeless], read_metrics(run)[timeless])
+
+
+def test_a_model_folder_can_be_evaluated_without_training(run: Path, runs: Path, tmp_path: Path) -> None:
+    output = io.StringIO()
+    config = micro(runs, f"runs={tmp_path}", "name=alone")
+    run_eval(config, model=str(run / "checkpoints" / "step-00004"), console=Console(file=output, width=200))
+    assert (tmp_path / "alone" / "eval" / "step-00004" / "report.json").exists()
+    assert "pass@1" in output.getvalue()
+
+
+def test_a_reference_model_is_held_where_the_objective_needs_one(runs: Path) -> None:
+    config = micro(runs, "name=reference", "objective.kl=0.04", "train.steps=2")
+    trained(config)
+    kl = read_metrics(config.folder).kl
+    assert kl[1] == pytest.approx(0, abs=1e-9)  # the reference is where training starts from
+    assert kl[2] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_training_with_whole_files_and_says_how_to_go_on(tmp_path: Path, stop: signal.Signals) -> None:
+    command = [sys.executable, "-m", "reasoning_rl", "train", "--recipe", "smoke", *MICRO, f"runs={tmp_path}", "name=stopped"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    long = [*command, "train.steps=100000"]
+    with subprocess.Popen(long, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        deadline = time.monotonic() + 60
+        while not checkpoints(tmp_path / "stopped" / "checkpoints") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(stop)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 128 + stop
+    assert "the same command goes on from there" in error
+    assert "Traceback" not in error
+    for path in checkpoints(tmp_path / "stopped" / "checkpoints"):
+        AutoModelForCausalLM.from_pretrained(path)
+    assert not list((tmp_path / "stopped").rglob("*.tmp"))
+    read_metrics(tmp_path / "stopped")
