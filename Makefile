@@ -30,7 +30,7 @@ eval: train  ## pass@k of the policy before and after training
 compare: $(VENV)/.ready  ## put reports side by side: RUNS="runs/a runs/b"
 	@$(RL) compare $(RUNS)
 
-bench: $(VENV)/.ready  ## speed and memory, one JSON line each
+bench: train  ## speed and memory, one JSON line each
 	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit; done
 
 check: $(VENV)/.ready-dev  ## format, lint, types, import order

@@ -1,20 +1,13 @@
 """What the cold start imitates: a source's own demonstrations, or the worked solutions of its training problems, in the template's form."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from reasoning_rl.data.source import Row, Worked
-from reasoning_rl.data.template import Template
-from reasoning_rl.records import Demonstration, Problem
+from reasoning_rl.records import Problem
 
 _ANNOTATION = re.compile(r"<<[^<>\n]*>>")
 _GOLD_LINE = re.compile(r"\n?####[^\n]*")
-
-
-def demonstrate(template: Template, worked: Iterable[Worked]) -> list[Demonstration]:
-    return [
-        Demonstration(one.problem.id, template.render(one.problem.question), template.complete(one.working, one.answer)) for one in worked
-    ]
 
 
 def from_solutions(rows: Sequence[Row]) -> list[Worked]:

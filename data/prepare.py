@@ -8,7 +8,7 @@ from reasoning_rl.config import DataConfig, PolicyConfig
 from reasoning_rl.data import manifest as manifests
 from reasoning_rl.data import store, wording
 from reasoning_rl.data.cleaning import Check, Say, clean, require_rows
-from reasoning_rl.data.demonstrations import demonstrate, from_solutions
+from reasoning_rl.data.demonstrations import from_solutions
 from reasoning_rl.data.manifest import Manifest, up_to_date, write_manifest
 from reasoning_rl.data.sift import Finding, Sieve
 from reasoning_rl.data.source import SOURCES, Loaded
@@ -105,7 +105,7 @@ def _prompts(sieve: Sieve, spoken: Wording, longest: int) -> list[Prompt]:
 
 
 def _demonstrations(spoken: Wording, loaded: Loaded, train: Sieve) -> list[Demonstration]:
-    return demonstrate(spoken.template, from_solutions(train.rows) if loaded.worked is None else loaded.worked)
+    return spoken.demonstrations(from_solutions(train.rows) if loaded.worked is None else loaded.worked)
 
 
 def _write(

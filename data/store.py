@@ -13,6 +13,7 @@ from reasoning_rl.records import Demonstration, Problem, Prompt
 if TYPE_CHECKING:
     from pyarrow import DataType
 
+DEMONSTRATION_FIELDS = tuple(field.name for field in fields(Demonstration))
 PROBLEM_FIELDS = tuple(field.name for field in fields(Problem) if field.name != "id")
 
 
@@ -25,7 +26,7 @@ def write_prompts(path: Path, prompts: Sequence[Prompt]) -> Path:
 
 
 def write_demonstrations(path: Path, demonstrations: Sequence[Demonstration]) -> Path:
-    return _write(path, {name: [getattr(one, name) for one in demonstrations] for name in ("problem_id", "prompt", "completion")})
+    return _write(path, {name: [getattr(one, name) for one in demonstrations] for name in DEMONSTRATION_FIELDS})
 
 
 def write_rejections(path: Path, rejections: Sequence[Rejection]) -> Path:
@@ -43,8 +44,9 @@ def load_prompts(folder: Path, split: Role) -> list[Prompt]:
 
 def load_demonstrations(folder: Path) -> list[Demonstration]:
     """What the cold start imitates, in its stored order. DataError when it is absent or damaged."""
-    columns = _read(folder / "demonstrations.parquet", ("problem_id", "prompt", "completion"))
-    return [Demonstration(*values) for values in zip(columns["problem_id"], columns["prompt"], columns["completion"])]
+    columns = _read(folder / "demonstrations.parquet", DEMONSTRATION_FIELDS)
+    ids = [map(tuple, columns.pop(name)) for name in ("prompt_ids", "completion_ids")]
+    return [Demonstration(*values) for values in zip(*columns.values(), *ids)]
 
 
 def _write(path: Path, columns: Mapping[str, list[Any]]) -> Path:
@@ -59,7 +61,7 @@ def _kind(name: str) -> "DataType":
     """Stated, not inferred: an empty table has the same columns as a full one."""
     import pyarrow
 
-    return pyarrow.list_(pyarrow.int32()) if name == "prompt_ids" else pyarrow.string()
+    return pyarrow.list_(pyarrow.int32()) if name.endswith("_ids") else pyarrow.string()
 
 
 def _read(path: Path, names: Sequence[str]) -> dict[str, list[Any]]:

@@ -116,12 +116,12 @@ def encode_learned(tokenizer: "Tokenizer") -> Encode:
     return encode
 
 
-def encode_pretrained(tokenizer: "PreTrainedTokenizerBase", *, chat: bool) -> Encode:
-    """Token ids of many texts, with the tokens that open a sequence, which a chat template writes out itself."""
+def encode_pretrained(tokenizer: "PreTrainedTokenizerBase", *, opens: bool) -> Encode:
+    """Token ids of many texts, with the tokens that open a sequence where it `opens` one."""
 
     def encode(texts: Sequence[str]) -> list[list[int]]:
         with one_thread():
-            ids: Any = tokenizer(list(texts), add_special_tokens=not chat)["input_ids"]
+            ids: Any = tokenizer(list(texts), add_special_tokens=opens)["input_ids"]
         return [list(row) for row in ids]
 
     return encode

@@ -21,7 +21,7 @@ from reasoning_rl.data.tokenizer import (
     save_tokenizer,
 )
 from reasoning_rl.errors import DataError
-from reasoning_rl.records import Prompt
+from reasoning_rl.records import Demonstration, Prompt
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -36,6 +36,9 @@ SAMPLE = 10_000
 class Wording:
     template: Template
     encode: Encode
+    """Of prompts, which open a sequence."""
+    encode_answer: Encode
+    """Of what follows a prompt."""
     context: int
     learned: "Tokenizer | None" = None
     """The tokenizer trained here; None where the policy brings its own."""
@@ -43,6 +46,12 @@ class Wording:
     def prompts(self, rows: Sequence[Row]) -> list[Prompt]:
         texts = [self.template.render(row.problem.question) for row in rows]
         return [Prompt(row.problem, text, tuple(ids)) for row, text, ids in zip(rows, texts, self.encode(texts))]
+
+    def demonstrations(self, worked: Sequence[Worked]) -> list[Demonstration]:
+        prompts = [self.template.render(one.problem.question) for one in worked]
+        answers = [self.template.complete(one.working, one.answer) for one in worked]
+        columns = zip(worked, prompts, answers, self.encode(prompts), self.encode_answer(answers))
+        return [Demonstration(one.problem.id, prompt, answer, tuple(ids), tuple(more)) for one, prompt, answer, ids, more in columns]
 
     def save(self, folder: Path) -> list[Path]:
         """The files of the trained tokenizer; those of an earlier one go when the policy brings its own."""
@@ -59,7 +68,8 @@ def pretrained(config: DataConfig, policy: PolicyConfig) -> Wording | None:
         return None
     tokenizer = load_tokenizer(policy.model, policy.revision)
     template = find_template(config.template, chat_of(tokenizer))
-    wording = Wording(template, encode_pretrained(tokenizer, chat=template.chat is not None), int(tokenizer.model_max_length))
+    opening = encode_pretrained(tokenizer, opens=template.chat is None)  # a chat template writes the opening tokens out itself
+    wording = Wording(template, opening, encode_pretrained(tokenizer, opens=False), int(tokenizer.model_max_length))
     check_context(config, wording.context)
     return wording
 
@@ -68,7 +78,8 @@ def learned(config: DataConfig, policy: PolicyConfig, rows: Sequence[Row], worke
     """The wording of a policy built from nothing: its tokenizer is trained on questions and demonstrations."""
     template = find_template(config.template, plain_chat)
     tokenizer = learn_tokenizer(_corpus(template, rows, worked), config.vocabulary)
-    return Wording(template, encode_learned(tokenizer), policy.architecture.context, tokenizer)
+    encode = encode_learned(tokenizer)
+    return Wording(template, encode, encode, policy.architecture.context, tokenizer)
 
 
 def check_context(config: DataConfig, context: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import reasoning_rl
 from reasoning_rl.config import EvalConfig
@@ -18,24 +18,18 @@ from reasoning_rl.errors import DataError
 from reasoning_rl.eval.metrics import measure, reported, slices
 from reasoning_rl.eval.plots import passk_plot
 from reasoning_rl.eval.report import FILE, Report
-from reasoning_rl.eval.samples import Row, SamplesFile, deciding_score, problem_row, sample_rows
+from reasoning_rl.eval.samples import Row, SamplesFile, problem_row, sample_rows
 from reasoning_rl.files import digest, write_text, write_whole
-from reasoning_rl.records import Completion, Group, Problem, Prompt, Verdict
+from reasoning_rl.records import Group, Prompt
 from reasoning_rl.rollout.engine import Engine, Sampling
+from reasoning_rl.rollout.groups import Judges, judged
 
 if TYPE_CHECKING:
     import pandas as pd
 
 STREAM = "eval"
-ANSWERS_PER_CHUNK = 4096
-"""Held in memory at one time; enough to keep an engine busy."""
-
-
-class Judge(Protocol):
-    """Says of completions what they are worth."""
-
-    def judge(self, items: Sequence[tuple[Completion, Problem]]) -> list[Verdict]:
-        """One verdict per item, in their order."""
+ANSWERS_PER_CHUNK = 1024
+"""Asked for at one time: enough to keep an engine busy, few enough that an evaluation of minutes shows its progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +43,7 @@ class Plan:
 def evaluate(
     engine: Engine,
     prompts: Sequence[Prompt],
-    judge: Judge,
+    judge: Judges,
     config: EvalConfig,
     *,
     folder: Path,
@@ -75,7 +69,7 @@ def evaluate(
         for answered in _asked(engine, judge, chosen, plan):
             file.write([row for sampled, greedy in answered for row in _rows(sampled, greedy)])
             problems += [problem_row(sampled, greedy) for sampled, greedy in answered]
-            verdicts.update(deciding_score(verdict).verdict for sampled, _ in answered for verdict in sampled.verdicts)
+            verdicts.update(verdict.judgement.verdict for sampled, _ in answered for verdict in sampled.verdicts)
             if on_progress:
                 on_progress(len(problems), len(chosen))
     table = _table(problems)
@@ -85,9 +79,9 @@ def evaluate(
     return report
 
 
-def quick(engine: Engine, prompts: Sequence[Prompt], judge: Judge, sampling: Sampling) -> dict[str, float]:
+def quick(engine: Engine, prompts: Sequence[Prompt], judge: Judges, sampling: Sampling) -> dict[str, float]:
     """pass@1, mean tokens and truncated share of a slice, under metric names; no files. Meant for the middle of a training run."""
-    groups = judged(engine, judge, prompts, sampling)
+    groups = _answered(engine, judge, prompts, sampling)
     verdicts = [verdict for group in groups for verdict in group.verdicts]
     completions = [completion for group in groups for completion in group.completions]
     if not completions:
@@ -101,21 +95,18 @@ def quick(engine: Engine, prompts: Sequence[Prompt], judge: Judge, sampling: Sam
     }
 
 
-def judged(engine: Engine, judge: Judge, prompts: Sequence[Prompt], sampling: Sampling) -> list[Group]:
+def _answered(engine: Engine, judge: Judges, prompts: Sequence[Prompt], sampling: Sampling) -> list[Group]:
     """`sampling.n` answers of each prompt with their verdicts."""
-    answers = engine.generate(prompts, sampling)
-    items = [(completion, prompt.problem) for prompt, row in zip(prompts, answers, strict=True) for completion in row]
-    verdicts = iter(judge.judge(items))
-    return [Group(prompt, tuple(row), tuple(next(verdicts) for _ in row)) for prompt, row in zip(prompts, answers, strict=True)]
+    return judged(prompts, engine.generate(prompts, sampling), judge)
 
 
-def _asked(engine: Engine, judge: Judge, prompts: Sequence[Prompt], plan: Plan) -> Iterator[list[tuple[Group, Group | None]]]:
+def _asked(engine: Engine, judge: Judges, prompts: Sequence[Prompt], plan: Plan) -> Iterator[list[tuple[Group, Group | None]]]:
     """Chunk by chunk, the sampled answers of each problem and the greedy one."""
     size = max(1, ANSWERS_PER_CHUNK // plan.sampled.n)
     for start in range(0, len(prompts), size):
         chunk = prompts[start : start + size]
-        sampled = judged(engine, judge, chunk, plan.sampled)
-        greedy = judged(engine, judge, chunk, plan.greedy) if plan.greedy else [None] * len(chunk)
+        sampled = _answered(engine, judge, chunk, plan.sampled)
+        greedy = _answered(engine, judge, chunk, plan.greedy) if plan.greedy else [None] * len(chunk)
         yield list(zip(sampled, greedy, strict=True))
 
 

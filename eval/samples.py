@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 from reasoning_rl.errors import StorageError
 from reasoning_rl.eval.passk import plurality
 from reasoning_rl.files import digest, write_whole
-from reasoning_rl.records import Completion, Group, Score, Verdict
+from reasoning_rl.records import Completion, Group, Verdict
 
 Kind = Literal["sampled", "greedy"]
 Row = dict[str, object]
@@ -49,7 +49,7 @@ def sample_rows(group: Group, kind: Kind) -> list[Row]:
 
 
 def _sample_row(group: Group, index: int, completion: Completion, verdict: Verdict) -> Row:
-    problem, deciding = group.prompt.problem, deciding_score(verdict)
+    problem, judgement = group.prompt.problem, verdict.judgement
     return {
         "problem_id": problem.id,
         "sample": index,
@@ -59,18 +59,13 @@ def _sample_row(group: Group, index: int, completion: Completion, verdict: Verdi
         "reward": verdict.reward,
         "correct": verdict.correct,
         "strict": verdict.strict,
-        "verdict": deciding.verdict,
-        "reason": deciding.reason,
-        "answer": deciding.answer,
+        "verdict": judgement.verdict,
+        "reason": judgement.reason,
+        "answer": judgement.answer,
         "gold": problem.gold,
         "level": problem.level,
         "subject": problem.subject,
     } | {f"score_{name}": score.value for name, score in verdict.scores.items()}
-
-
-def deciding_score(verdict: Verdict) -> Score:
-    """Of the first verifier that judges answers, as opposed to form; an empty one where no verifier does."""
-    return next((score for score in verdict.scores.values() if score.verdict != "scored"), Score(0.0))
 
 
 def problem_row(group: Group, greedy: Group | None) -> Row:
@@ -96,7 +91,7 @@ def problem_row(group: Group, greedy: Group | None) -> Row:
 
 def majority(verdicts: Sequence[Verdict]) -> float:
     """maj@n, credit of the vote of all answers: right ones vote together, wrong ones by their text, an answer not found abstains."""
-    wrong = [deciding_score(verdict).answer for verdict in verdicts if not verdict.correct]
+    wrong = [verdict.judgement.answer for verdict in verdicts if not verdict.correct]
     votes = Counter(answer.strip() for answer in wrong if answer is not None)
     return plurality(sum(verdict.correct for verdict in verdicts), list(votes.values()))
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from reasoning_rl import __version__
-from reasoning_rl.errors import ConfigError, ReasoningRLError, StorageError
+from reasoning_rl.errors import ConfigError, EngineError, ReasoningRLError, StorageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 INTERRUPTED, TERMINATED = 130, 143
 _NOT_A_TERMINAL_WIDTH = 120
+_OUT_OF_MEMORY = (
+    "Error: out of memory: lower learner.tokens_per_microbatch, policy.logprob_chunk or sampling.batch_rows, "
+    "which change nothing else (docs/faq.md)"
+)
 _debugging: ContextVar[bool] = ContextVar("debugging", default=False)
 
 app = typer.Typer(
@@ -123,14 +127,28 @@ def _farewell(failure: BaseException) -> tuple[str, int]:
         case ReasoningRLError():
             return f"Error: {failure}", failure.exit_code
         case KeyboardInterrupt() | Terminated():
-            again = shlex.join(["reasoning-rl", *sys.argv[1:]])
-            code = INTERRUPTED if isinstance(failure, KeyboardInterrupt) else TERMINATED
-            return f"Stopped. Finished files are whole; the same command goes on from there:\n  {again}", code
+            return _way_on(sys.argv), INTERRUPTED if isinstance(failure, KeyboardInterrupt) else TERMINATED
+        case Exception() if _is_out_of_memory(failure):
+            found = str(failure).partition("\n")[0]
+            return f"{_OUT_OF_MEMORY}\n  {found}".rstrip(), EngineError.exit_code
         case OSError(strerror=str(reason)):
             return f"Error: {failure.filename or type(failure).__name__}: {reason}", StorageError.exit_code
         case _:
             trace = "".join(traceback.format_exception(failure))
             return f"{trace}\nThis is a mistake of reasoning-rl, not yours. Please report it with the lines above (see CONTRIBUTING.md).", 1
+
+
+def _way_on(called: Sequence[str]) -> str:
+    """How to go on with what was stopped: the command as it was given, less `--fresh`, which would delete what there is to go on from."""
+    program = [called[0]] if Path(called[0]).name == "reasoning-rl" else ["python", "-m", "reasoning_rl"]
+    kept = [argument for argument in called[1:] if argument != "--fresh"]
+    same = "the same command" if len(kept) == len(called) - 1 else "without --fresh, the same command"
+    return f"Stopped. Finished files are whole; {same} goes on from there:\n  {shlex.join([*program, *kept])}"
+
+
+def _is_out_of_memory(failure: BaseException) -> bool:
+    """Python's own error, or one of torch's, which is known by its name: torch may not be here. On a CPU torch has none but the text."""
+    return isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(failure)
 
 
 @_command
@@ -179,7 +197,7 @@ def eval(  # noqa: A001  # the stage is called so
 ) -> None:
     """Measure pass@k with intervals, before and after training, on the same held-out problems."""
     config = _config(recipe, overrides, print_config)
-    from reasoning_rl.stages import run_eval
+    from reasoning_rl.evalstage import run_eval
 
     run_eval(config, model=model, console=_console())
 

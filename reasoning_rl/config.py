@@ -3,12 +3,35 @@
 Each stage receives its own section, never the tree. Files and command lines become a tree in `recipes/__init__.py`.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Strict,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+"""Of a running mean: at 1 it would never move."""
+
+
+def _folder_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
+        raise PydanticCustomError("run_name", "Input should be letters, digits, '.', '_' and '-', beginning with none of '.' and '-'")
+    if name.lower() == "cache":  # some file systems take Cache for the same
+        raise PydanticCustomError("run_name", "Input should be another: `cache` holds the cold starts, which runs share")
+    return name
 
 
 class Section(BaseModel):
@@ -147,8 +170,6 @@ class PresetSection(Section):
     @model_validator(mode="before")
     @classmethod
     def _expand(cls, given: object) -> object:
-        if isinstance(given, str):
-            given = {"preset": given}
         if not isinstance(given, dict) or given.get("preset") is None:
             return given
         known = cls._presets()
@@ -161,6 +182,7 @@ class SamplingConfig(PresetSection):
     preset: str | None = None
     """`deepseekmath` or `r1_zero`; settings beside it win over it."""
     engine: Literal["auto", "local"] = "auto"
+    """`local` is the engine of this package. `auto` is the same, as long as vLLM isn't among the engines."""
     prompts_per_step: PositiveInt = 32
     group_size: Annotated[int, Field(ge=2)] = 16
     """G, answers per prompt: the baseline is their mean, so one is not enough."""
@@ -180,7 +202,8 @@ class SamplingConfig(PresetSection):
 
 
 class VerifierConfig(Section):
-    weight: float = 1.0
+    weight: Annotated[float, Strict()] = 1.0
+    """A number; `true` is none."""
     options: dict[str, bool | int | float | str] = {}
     """Passed to the verifier as keyword arguments."""
 
@@ -209,7 +232,7 @@ class ObjectiveConfig(PresetSection):
 
 class LearnerConfig(Section):
     learning_rate: PositiveFloat = 5e-4
-    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
+    betas: tuple[Decay, Decay] = (0.9, 0.95)
     weight_decay: NonNegativeFloat = 0.0
     warmup_steps: NonNegativeInt = 5
     final_fraction: Fraction = 0.1
@@ -222,7 +245,7 @@ class LearnerConfig(Section):
     tokens_per_microbatch: PositiveInt = 32_768
     """Bounds memory and changes nothing else: the gradient is that of the whole optimiser batch."""
     old_logprobs: Literal["engine", "learner"] = "learner"
-    """π_old: as the engine reported it when it sampled, or recomputed by the learner before its first update."""
+    """π_old: as the engine reported it when it sampled (untruncated: top_p 1, top_k 0), or recomputed by the learner before it updates."""
     processes: Literal[1, 2, 3, 4] = 1
     """Data-parallel processes of one thread each; on two cores, 2 are faster than 1 with two threads."""
 
@@ -263,7 +286,7 @@ class EvalConfig(Section):
 class Config(Section):
     """A recipe, resolved."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "run"
+    name: Annotated[str, AfterValidator(_folder_name)] = "run"
     """The run is the folder `<runs>/<name>`."""
     runs: Path = Path("runs")
     seed: NonNegativeInt = 0
@@ -279,18 +302,10 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _plain_weights(cls, given: object) -> object:
-        """`rewards: {math: 1.0}` is short for `{math: {weight: 1.0}}`."""
-        if isinstance(given, dict) and isinstance(given.get("rewards"), dict):
-            full = {name: {"weight": spec} if isinstance(spec, int | float) else spec for name, spec in given["rewards"].items()}
-            return {**given, "rewards": full}
-        return given
-
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        contradictions = [said for said in (self._no_rewards(), self._too_many_minibatches(), self._short_context()) if said]
+        checks = (self._no_rewards, self._no_policy, self._too_many_minibatches, self._short_context, self._truncated_logprobs)
+        contradictions = [said for check in checks if (said := check())]
         if contradictions:
             raise ValueError("\n".join(contradictions))
         return self
@@ -298,17 +313,31 @@ class Config(Section):
     def _no_rewards(self) -> str | None:
         return None if self.rewards else "rewards: at least one verifier is needed"
 
+    def _no_policy(self) -> str | None:
+        if self.cold_start.enabled or self.policy.model is not None:
+            return None
+        return "cold_start.enabled is false and policy.model is null, which leaves no policy; name a model or enable the cold start"
+
     def _too_many_minibatches(self) -> str | None:
         minibatches, prompts = self.learner.minibatches, self.sampling.prompts_per_step
         return f"learner.minibatches ({minibatches}) exceeds sampling.prompts_per_step ({prompts})" if minibatches > prompts else None
 
     def _short_context(self) -> str | None:
-        context, prompt, answer = self.policy.architecture.context, self.data.max_prompt_tokens, self.sampling.max_tokens
-        if self.policy.model is not None or prompt + answer <= context:
+        context, prompt = self.policy.architecture.context, self.data.max_prompt_tokens
+        answers = {"sampling.max_tokens": self.sampling.max_tokens, "eval.max_tokens": self.eval.max_tokens or 0}
+        longest = max(answers, key=lambda setting: answers[setting])
+        if self.policy.model is not None or prompt + answers[longest] <= context:
             return None
         return (
-            f"policy.architecture.context ({context}) is shorter than data.max_prompt_tokens ({prompt}) plus sampling.max_tokens ({answer})"
+            f"policy.architecture.context ({context}) is shorter than data.max_prompt_tokens ({prompt}) plus {longest} ({answers[longest]})"
         )
+
+    def _truncated_logprobs(self) -> str | None:
+        """The engine's log-probabilities are of the truncated distribution, the learner's of the full one: their ratio is no π_θ/π_old."""
+        if self.learner.old_logprobs != "engine" or (self.sampling.top_p == 1 and self.sampling.top_k == 0):
+            return None
+        found = f"sampling.top_p ({self.sampling.top_p}) and sampling.top_k ({self.sampling.top_k})"
+        return f"learner.old_logprobs: 'engine' needs top_p 1 and top_k 0, found {found}; with those it should be 'learner'"
 
     @property
     def folder(self) -> Path:

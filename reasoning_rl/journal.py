@@ -179,8 +179,7 @@ def _rows(step: int, groups: Sequence[Group], advantages: Sequence[Sequence[floa
 
 def _rollout(group: Group, sample: int) -> dict[str, object]:
     completion, verdict = group.completions[sample], group.verdicts[sample]
-    scores = verdict.scores
-    judged = next((score for score in scores.values() if score.verdict != "scored"), None)
+    scores, judgement = verdict.scores, verdict.judgement
     return {
         "problem_id": group.prompt.problem.id,
         "prompt": _text(group.prompt.text),
@@ -193,9 +192,9 @@ def _rollout(group: Group, sample: int) -> dict[str, object]:
         "reward": verdict.reward,
         "correct": verdict.correct,
         "strict": verdict.strict,
-        "verdict": judged.verdict if judged else "scored",
-        "reason": _text(judged.reason) if judged else "",
-        "answer": _text(judged.answer) if judged and judged.answer is not None else None,
+        "verdict": judgement.verdict,
+        "reason": _text(judgement.reason),
+        "answer": None if judgement.answer is None else _text(judgement.answer),
         "gold": _text(group.prompt.problem.gold),
         **{f"score_{name}": score.value for name, score in scores.items()},
         **{f"reason_{name}": _text(score.reason) for name, score in scores.items()},

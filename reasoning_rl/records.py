@@ -37,11 +37,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A prompt text with the completion that the cold start imitates."""
+    """A prompt with the completion that the cold start imitates."""
 
     problem_id: str
     prompt: str
     completion: str
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    """Without the token that ends a sequence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Completion:
     """Log-probability of each token under the distribution it was drawn from, in nats; empty when the engine gives none."""
     finish_reason: FinishReason = "stop"
     policy_version: int = 0
-    """Optimiser steps the weights had seen when the answer was sampled."""
+    """Steps of the loop the weights had seen when the answer was sampled; each may hold several optimiser steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +100,17 @@ class Verdict:
     scores: Mapping[str, Score] = field(default_factory=dict)
     """One per verifier, by name, in the order of the recipe."""
     correct: bool = False
-    """Whether the first verifier that judges answers found the gold, in any reasonable place."""
+    """Whether the verifier that judges answers found the gold, in any reasonable place."""
     strict: bool = False
     """The same, with only the required format counted as an answer."""
+    answer: Score | None = None
+    """What `correct` rests on: of the recipe's first verifier that judges answers, else of the task's own, which has no weight and is not
+    among `scores`. None where nothing judged the answer."""
+
+    @property
+    def judgement(self) -> Score:
+        """`answer`, or an empty score where there is none."""
+        return Score(0.0) if self.answer is None else self.answer
 
 
 @dataclass(frozen=True, slots=True)

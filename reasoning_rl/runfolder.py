@@ -26,20 +26,19 @@ _RESULTS = ("config.yaml", "base.json", "metrics.jsonl", "reward.png", "checkpoi
 
 
 def begin(config: Config, resume: Resume) -> None:
-    """Claim the folder: note config and environment, or check that the run which is there has the same settings.
+    """Claim the folder: note config and environment, or, if a run has results there, check that it has the same settings.
 
-    RunError when it has others, or when `resume` is `must` and there is no run. `never` removes what an earlier run left, but its data.
+    RunError when it has others, or when `resume` is `must` and there are none. `never` removes what an earlier run left, but its data.
     """
-    recorded = config.folder / "config.yaml"
     if resume == "never":
         _remove_results(config)
-    if recorded.exists():
-        _refuse_other_settings(config)
+    if has_results(config):
+        refuse_other_settings(config)
     elif resume == "must":
-        raise RunError(f"--resume: there is no run in {config.folder}; leave --resume out to begin one")
+        raise RunError(f"--resume: there is no run in {config.folder} to go on with; leave --resume out to begin one")
     else:
         write_environment(config.folder, config.seed)
-        write_text(recorded, dump_config(config))
+        write_text(config.folder / "config.yaml", dump_config(config))
 
 
 def _remove_results(config: Config) -> None:
@@ -50,8 +49,14 @@ def _remove_results(config: Config) -> None:
             path.unlink(missing_ok=True)
 
 
-def _refuse_other_settings(config: Config) -> None:
-    changed = differences(load_config(config.folder / "config.yaml"), config)
+def has_results(config: Config) -> bool:
+    """Whether something was learned here that other settings would contradict."""
+    return (config.folder / "config.yaml").exists() and (config.folder / "base.json").exists()
+
+
+def refuse_other_settings(config: Config) -> None:
+    """RunError with the differences, when the run in the folder has results under settings that are not these."""
+    changed = differences(load_config(config.folder / "config.yaml"), config) if has_results(config) else []
     if changed:
         raise RunError(
             "\n  ".join([f"{config.folder} was begun with other settings:", *changed])

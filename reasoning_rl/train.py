@@ -1,7 +1,4 @@
-"""The loop: sample → judge → credit → step → record.
-
-# P prompts a step, G answers each
-"""
+"""The loop: sample → judge → credit → step → record."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence

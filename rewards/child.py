@@ -6,19 +6,25 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from reasoning_rl.signals import ignoring_interrupts
+
 
 def start_python(statement: str, *, pass_fds: Sequence[int] = (), piped: bool = False) -> "subprocess.Popen[bytes]":
-    """A Python process that runs one statement. `piped` gives it a pipe for input and one for output, and silences its errors."""
+    """A Python process that runs one statement and leaves Ctrl-C to this one.
+
+    `piped` gives it a pipe for input and one for output, and silences its errors.
+    """
     pipe = subprocess.PIPE if piped else subprocess.DEVNULL
-    return subprocess.Popen(
-        [sys.executable, "-P", "-c", statement],
-        stdin=pipe,
-        stdout=pipe if piped else None,
-        stderr=subprocess.DEVNULL if piped else None,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(_search_path())},
-        pass_fds=pass_fds,
-        bufsize=0,
-    )
+    with ignoring_interrupts():
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", statement],
+            stdin=pipe,
+            stdout=pipe if piped else None,
+            stderr=subprocess.DEVNULL if piped else None,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(_search_path())},
+            pass_fds=pass_fds,
+            bufsize=0,
+        )
 
 
 def _search_path() -> list[str]:

@@ -58,7 +58,7 @@ class Reward:
         judge = next((verifier.name for verifier in self._verifiers if verifier.judges_answer), None)
         answer = scores[judge] if judge else _scored(_own_verifier(problem), completion, problem)
         strict = answer.value if answer.strict is None else answer.strict
-        return Verdict(reward, scores, correct=answer.value > 0.5, strict=strict > 0.5)
+        return Verdict(reward, scores, correct=answer.value > 0.5, strict=strict > 0.5, answer=answer)
 
 
 def check_gold(problem: Problem) -> str | None:

@@ -104,7 +104,8 @@ def stored(runs: Path, *rewards: float, text: str = "[red]x[/red]") -> Path:
     """A run `first` with one group of completions at step 3."""
     prompt = Prompt(Problem("p/1", "s", "train", "1+1?", "2"), "1+1?", (1,))
     completions = tuple(Completion(f"{text} {reward}", (1, 2)) for reward in rewards)
-    verdicts = tuple(Verdict(reward, {"math": Score(reward, "wrong", f"why {reward}")}) for reward in rewards)
+    scores = [Score(reward, "wrong", f"why {reward}") for reward in rewards]
+    verdicts = tuple(Verdict(score.value, {"math": score}, answer=score) for score in scores)
     return Journal(runs / "first").rollouts(3, [Group(prompt, completions, verdicts)])
 
 
@@ -284,7 +285,8 @@ class Policy:
     def close(self) -> None: ...
 
     def judge(self, items: Sequence[tuple[Completion, Problem]]) -> list[Verdict]:
-        return [Verdict(1.0, {"math": Score(1.0, "correct", answer="2")}, correct=True, strict=True) for _ in items]
+        score = Score(1.0, "correct", answer="2")
+        return [Verdict(1.0, {"math": score}, correct=True, strict=True, answer=score) for _ in items]
 
 
 def report(folder: Path, *problems: str) -> Path:
@@ -390,7 +392,7 @@ def test_a_stopped_command_says_how_to_go_on(sent: signal.Signals, code: int) ->
     program = (
         "import sys, time; from reasoning_rl import cli, doctor\n"
         "def wait(_): print('ready', flush=True); time.sleep(60)\n"
-        "doctor.inspect = wait; sys.argv = ['reasoning-rl', 'doctor', '--runs', 'my runs']; cli.main()"
+        "doctor.inspect = wait; sys.argv = ['.venv/bin/reasoning-rl', 'doctor', '--runs', 'my runs']; cli.main()"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -398,8 +400,44 @@ def test_a_stopped_command_says_how_to_go_on(sent: signal.Signals, code: int) ->
         process.send_signal(sent)
         _, said = process.communicate(timeout=20)
     assert process.returncode == code
-    assert "the same command goes on from there:\n  reasoning-rl doctor --runs 'my runs'" in said
+    assert "the same command goes on from there:\n  .venv/bin/reasoning-rl doctor --runs 'my runs'" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("called", "advice"),
+    [
+        (["reasoning-rl", "train", "seed=1"], "whole; the same command goes on from there:\n  reasoning-rl train seed=1"),
+        (["/x/reasoning_rl/__main__.py", "eval"], "whole; the same command goes on from there:\n  python -m reasoning_rl eval"),
+        (["reasoning-rl", "train", "--fresh"], "whole; without --fresh, the same command goes on from there:\n  reasoning-rl train"),
+    ],
+)  # fmt: skip
+def test_the_way_on_can_be_copied_and_deletes_nothing(called: list[str], advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", called)
+    failing(monkeypatch, KeyboardInterrupt())
+    result = run("doctor")
+    assert result.exit_code == 130
+    assert result.stderr.endswith(f"{advice}\n")
+
+
+class OutOfMemoryError(RuntimeError):
+    """Called like torch's."""
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        MemoryError(),
+        OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),  # torch's on a CPU
+    ],
+)
+def test_running_out_of_memory_ends_with_6_and_says_what_to_lower(failure: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, failure)
+    said = "out of memory: lower learner.tokens_per_microbatch, policy.logprob_chunk or sampling.batch_rows, which change nothing else"
+    refused(6, said, "doctor")
+    assert run("doctor").stderr.endswith(f"(docs/faq.md)\n  {failure}\n".replace("\nmore", "").replace("  \n", ""))
+    assert "| 6 | out of memory" in (ROOT / "docs" / "exit-codes.md").read_text()
 
 
 def test_outside_the_main_thread_a_command_runs_without_a_signal_handler(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,18 @@
 import pytest
 from pydantic import ValidationError
 
-from reasoning_rl.config import OBJECTIVE_PRESETS, SAMPLING_PRESETS, Config, EvalConfig, ObjectiveConfig, SamplingConfig, Section
+from reasoning_rl.config import (
+    OBJECTIVE_PRESETS,
+    SAMPLING_PRESETS,
+    Config,
+    EvalConfig,
+    LearnerConfig,
+    ObjectiveConfig,
+    SamplingConfig,
+    Section,
+    VerifierConfig,
+)
+from reasoning_rl.errors import ConfigError
 from reasoning_rl.recipes import load_config
 
 
@@ -23,7 +34,14 @@ def test_a_sampling_preset_fills_in_what_is_open(name: str) -> None:
 
 @pytest.mark.parametrize("name", OBJECTIVE_PRESETS)
 def test_an_objective_preset_may_stand_alone(name: str) -> None:
-    assert ObjectiveConfig.model_validate(name).kl == OBJECTIVE_PRESETS[name]["kl"]
+    assert ObjectiveConfig(preset=name).kl == OBJECTIVE_PRESETS[name]["kl"]
+
+
+def test_short_forms_belong_to_recipes_alone() -> None:
+    with pytest.raises(ValidationError, match=r"rewards\.math"):
+        Config.model_validate({"rewards": {"math": 1.0}})
+    with pytest.raises(ValidationError, match="valid dictionary"):
+        ObjectiveConfig.model_validate("deepseekmath")
 
 
 def test_one_answer_per_prompt_has_no_baseline() -> None:
@@ -43,9 +61,50 @@ def test_a_pretrained_policy_brings_its_own_context() -> None:
     assert config.sampling.max_tokens == 100_000
 
 
-def test_a_weight_may_stand_for_its_verifier() -> None:
-    config = Config.model_validate({**load_config("cpu").model_dump(), "rewards": {"math": 2, "length": {"weight": 0.5}}})
-    assert [config.rewards[name].weight for name in ("math", "length")] == [2.0, 0.5]
+@pytest.mark.parametrize("name", ["run", "_7", "a.b-c", "caches", "7"])
+def test_a_run_is_called_by_a_plain_word(name: str) -> None:
+    assert load_config("cpu", [f"name='{name}'"]).name == name
+
+
+@pytest.mark.parametrize("name", [".", "..", ".hidden", "-r", "a/b", "", "naïve", "a\n"])
+def test_a_name_that_is_no_folder_of_its_own_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match=r"letters, digits, '\.', '_' and '-', beginning with none of '\.' and '-'"):
+        Config(name=name, rewards={"math": VerifierConfig()})
+
+
+@pytest.mark.parametrize("name", ["cache", "Cache"])
+def test_a_run_may_not_lie_where_the_cold_starts_are_kept(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"name: found '{name}'; it should be another: `cache` holds the cold starts"):
+        load_config("cpu", [f"name={name}"])
+
+
+def test_without_cold_start_a_model_must_be_named() -> None:
+    with pytest.raises(ConfigError, match="name a model or enable the cold start"):
+        load_config("cpu", ["cold_start.enabled=false"])
+    assert not load_config("cpu", ["cold_start.enabled=false", "policy.model=some/folder"]).cold_start.enabled
+
+
+def test_the_answers_of_the_evaluation_fit_into_the_context_too() -> None:
+    # the recipe's context is 256 and its prompts have up to 128 tokens: 128 are left
+    assert load_config("cpu", ["eval.max_tokens=128"]).eval.max_tokens == 128
+    with pytest.raises(ConfigError, match=r"data\.max_prompt_tokens \(128\) plus eval\.max_tokens \(129\)"):
+        load_config("cpu", ["eval.max_tokens=129"])
+    with pytest.raises(ConfigError, match=r"plus sampling\.max_tokens \(129\)"):
+        load_config("cpu", ["sampling.max_tokens=129", "eval.max_tokens=8"])
+
+
+def test_a_running_mean_that_never_moves_is_refused() -> None:
+    assert LearnerConfig(betas=(0.0, 0.999)).betas == (0.0, 0.999)
+    with pytest.raises(ValidationError, match="less than 1"):
+        LearnerConfig(betas=(0.9, 1.0))
+
+
+@pytest.mark.parametrize("truncation", ["sampling.top_p=0.9", "sampling.top_k=50"])
+def test_logprobs_of_a_truncated_distribution_are_no_old_policy(truncation: str) -> None:
+    with pytest.raises(ConfigError, match=r"learner\.old_logprobs: 'engine' needs top_p 1 and top_k 0"):
+        load_config("cpu", ["learner.old_logprobs=engine", truncation])
+    assert load_config("cpu", [truncation]).learner.old_logprobs == "learner"
+    assert load_config("cpu", ["learner.old_logprobs=engine"]).sampling.top_p == 1
 
 
 def test_the_head_width_of_rotary_positions_is_even() -> None:

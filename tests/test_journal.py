@@ -30,7 +30,7 @@ def verdict(text: str, format_too: bool) -> Verdict:
     scores = {"gsm8k": Score(float(right), "correct" if right else "no_answer", "reason of gsm8k", answer="2" if right else None)}
     if format_too:
         scores["format"] = Score(0.5, reason="half")
-    return Verdict(float(right) + 0.05, scores, right, right)
+    return Verdict(float(right) + 0.05, scores, right, right, answer=scores["gsm8k"])
 
 
 def test_a_step_is_a_line_and_pandas_reads_it(tmp_path: Path) -> None:
@@ -118,6 +118,15 @@ def test_the_files_of_a_run_open_as_one_table_even_where_a_step_found_no_answer(
 def test_text_that_utf8_cannot_hold_is_stored_all_the_same(tmp_path: Path) -> None:
     path = Journal(tmp_path).rollouts(1, [group("half a pair \ud83d")])
     assert pd.read_parquet(path)["completion"].tolist() == ["half a pair ?"]
+
+
+def test_an_answer_judged_without_weight_is_told_but_is_no_score_of_the_recipe(tmp_path: Path) -> None:
+    judgement = Score(0.0, "wrong", "3 is not 2", answer="3")
+    judged = Verdict(0.5, {"format": Score(0.5), "mine": Score(0.0, "error", "KeyError")}, answer=judgement)
+    path = Journal(tmp_path).rollouts(1, [Group(group("x").prompt, group("x").completions, (judged,))])
+    row = pd.read_parquet(path).iloc[0]
+    assert (row["verdict"], row["reason"], row["answer"]) == ("wrong", "3 is not 2", "3")
+    assert row.filter(like="score_").index.tolist() == ["score_format", "score_mine"]
 
 
 def test_verifiers_may_score_without_judging_answers(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,11 +17,14 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM
 
 from reasoning_rl.config import Config
+from reasoning_rl.errors import ConfigError, ModelError, RunError
 from reasoning_rl.eval import compare
+from reasoning_rl.evalstage import run_eval
 from reasoning_rl.journal import Journal, read_metrics
 from reasoning_rl.learner.checkpoint import checkpoints
+from reasoning_rl.policy.policy import Policy
 from reasoning_rl.recipes import load_config
-from reasoning_rl.stages import run_data, run_eval, run_training
+from reasoning_rl.stages import run_data, run_training
 
 MICRO = (
     "data.arithmetic.train_problems=40", "data.arithmetic.eval_problems=12", "data.arithmetic.demonstrations=40",
@@ -120,7 +124,7 @@ def test_what_is_done_is_not_done_again(run: Path, runs: Path) -> None:
     assert "is trained, all 4 steps" in said
     run_eval(micro(runs), model=None, console=Console(file=io.StringIO()))
     changed = [path.name for path, stamp in before.items() if path.stat().st_mtime_ns != stamp]
-    assert sorted(changed) == ["comparison.md", "passk.png"]  # drawn from reports that were kept
+    assert sorted(changed) == ["base.json", "comparison.md", "passk.png", "reward.png"]  # drawn again from what was kept
 
 
 def test_an_interrupted_run_goes_on_to_the_same_end(run: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,6 +155,31 @@ def test_a_model_folder_can_be_evaluated_without_training(run: Path, runs: Path,
     run_eval(config, model=str(run / "checkpoints" / "step-00004"), console=Console(file=output, width=200))
     assert (tmp_path / "alone" / "eval" / "step-00004" / "report.json").exists()
     assert "pass@1" in output.getvalue()
+
+
+def test_a_model_with_another_tokenizer_is_refused(run: Path, runs: Path, policy: Policy, tmp_path: Path) -> None:
+    policy.save(tmp_path / "stranger")
+    with pytest.raises(ModelError, match="the prompts of arithmetic were made with another tokenizer than its own"):
+        run_eval(micro(runs), model=str(tmp_path / "stranger"), console=Console(file=io.StringIO()))
+
+
+def test_results_are_not_mixed_with_other_settings(run: Path, runs: Path) -> None:
+    for stage in (run_data, lambda config, console: run_eval(config, model=None, console=console)):
+        with pytest.raises(RunError, match=r"was begun with other settings:\n  seed: 0 there, 9 here"):
+            stage(micro(runs, "seed=9"), Console(file=io.StringIO()))
+
+
+def test_an_emptied_cache_is_filled_again(run: Path, runs: Path) -> None:
+    shutil.rmtree(runs / "cache")
+    output = io.StringIO()
+    run_eval(micro(runs), model=None, console=Console(file=output, width=200))
+    assert "eval/base is up to date" in output.getvalue()
+
+
+def test_too_few_problems_for_a_step_are_said_before_anything_is_learned(runs: Path) -> None:
+    with pytest.raises(ConfigError, match=r"sampling\.prompts_per_step: 64, but there are only \d+ training problems"):
+        trained(micro(runs, "name=few", "sampling.prompts_per_step=64"))
+    assert not (runs / "few" / "base.json").exists()
 
 
 def test_a_reference_model_is_held_where_the_objective_needs_one(runs: Path) -> None:

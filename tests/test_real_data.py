@@ -9,8 +9,9 @@ from rich.console import Console
 
 from reasoning_rl.data.manifest import load_manifest
 from reasoning_rl.eval.report import read_report
+from reasoning_rl.evalstage import run_eval
 from reasoning_rl.recipes import load_config
-from reasoning_rl.stages import run_data, run_eval, run_training
+from reasoning_rl.stages import run_data, run_training
 
 SHARED = Path(os.environ.get("REASONING_RL_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 SMALL = (

@@ -63,6 +63,16 @@ def test_overrides_win_and_are_parsed_as_yaml() -> None:
     assert config.learner.learning_rate == 1e-6
 
 
+def test_a_weight_may_stand_for_its_verifier(tmp_path: Path) -> None:
+    rewards = load_config(written(tmp_path, "extends: cpu\nrewards: {math: 2, format: {weight: 0.5}, gsm8k: null}\n")).rewards
+    assert {name: spec.weight for name, spec in rewards.items()} == {"math": 2.0, "format": 0.5}
+
+
+@pytest.mark.parametrize("recipe", [".hidden.yaml", "-r.yaml", "--.yaml"])
+def test_a_run_called_like_its_recipe_has_a_name_that_a_run_may_have(recipe: str, tmp_path: Path) -> None:
+    assert load_config(written(tmp_path, "extends: cpu\n", recipe)).name in {"hidden", "r", "run"}
+
+
 def test_an_override_reaches_into_a_short_form() -> None:
     config = load_config("cpu", ["rewards.gsm8k.options.strict=true"])
     assert config.rewards["gsm8k"].weight == 1.0
@@ -140,6 +150,9 @@ def test_settings_that_contradict_each_other_are_said_at_once() -> None:
         ("sampling.temperature=.nan", "sampling.temperature: found nan"),
         ("rewards.gsm8k=.inf", "rewards.gsm8k.weight: found inf"),
         ("rewards=", "rewards: found None"),
+        ("rewards.format=true", "rewards.format.weight: found True; it should be a valid number"),
+        ("rewards.format.weight=true", "rewards.format.weight: found True; it should be a valid number"),
+        ("rewards.format=much", "rewards.format.weight: found 'much'; it should be a valid number"),
         ("policy.architecture.heads=3", "policy.architecture.heads (3) must be a multiple of kv_heads (2)"),
         ("data.arithmetic.steps=[4, 1]", "data.arithmetic.steps: the fewest (4) exceeds the most (1)"),
         ("data.arithmetic.steps=[0, 1]", "data.arithmetic.steps.0: found 0; it should be greater than 0"),

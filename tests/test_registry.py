@@ -1,3 +1,4 @@
+import importlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -69,6 +70,61 @@ def test_a_file_is_executed_once(tmp_path: Path) -> None:
     assert import_file(path, "here", ConfigError)["value"] is import_file(path, "here", ConfigError)["value"]
 
 
+TWO_KINDS = Registry[Thing]("kind")
+"""For files that register into a registry which isn't the one that asks for them first."""
+REGISTERING = """
+from test_registry import TWO_KINDS
+
+@TWO_KINDS.register("own")
+def another_name():
+    return "the file's"
+"""
+
+
+def test_what_a_file_defines_wins_over_a_thing_of_the_same_name_and_does_so_again(tmp_path: Path) -> None:
+    path = tmp_path / "same_name.py"
+    path.write_text("def taken():\n    return 'the file\\'s'\n")
+    things = registry()
+    things.add("taken", lambda: "built in")
+    assert [things.get(f"{path}:taken")(), things.get(f"{path}:taken")(), things.get("taken")()] == ["the file's", "the file's", "built in"]
+
+
+def test_what_a_file_registers_is_its_own_whoever_asks_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "test_registry", sys.modules[__name__])
+    monkeypatch.setattr(sys.modules[__name__], "TWO_KINDS", things := Registry[Thing]("kind"))
+    things.add("own", lambda: "built in")
+    first, second = tmp_path / "first.py", tmp_path / "second.py"
+    first.write_text(REGISTERING)
+    second.write_text(REGISTERING)
+    assert registry().get(f"{first}:another_name")() == "the file's"  # a registry of another kind executes it
+    assert things.get(f"{first}:own")() == "the file's"
+    assert things.get(f"{second}:own") is not things.get(f"{first}:own")
+    assert things.get("own")() == "built in"
+    with pytest.raises(ConfigError, match=r"defines no kind 'owm'; known: own\. Did you mean 'own'\?"):
+        things.get(f"{first}:owm")
+
+
+def test_what_a_file_imports_registers_for_everyone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "test_registry", sys.modules[__name__])
+    monkeypatch.setattr(sys.modules[__name__], "TWO_KINDS", things := Registry[Thing]("kind"))
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "imported_by_a_file.py").write_text(REGISTERING)
+    path = tmp_path / "importing.py"
+    path.write_text("import imported_by_a_file\ndef plain():\n    return 1\n")
+    assert things.get(f"{path}:plain")() == 1
+    assert things.names() == ["own"]
+
+
+def test_a_file_that_fails_after_it_registered_says_the_same_when_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "test_registry", sys.modules[__name__])
+    path = tmp_path / "fails_late.py"
+    path.write_text(REGISTERING + "1 / 0\n")
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"fails_late\.py can't be loaded: ZeroDivisionError"):
+            TWO_KINDS.get(f"{path}:own")
+    assert TWO_KINDS.names() == []
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [("1 / 0", "ZeroDivisionError"), ("def (", "SyntaxError"), ("other = 1", "defines no thing 'wanted'")],
@@ -104,3 +160,26 @@ def test_modules_of_the_package_and_entry_points_are_found_when_names_are_asked_
     program = "from shelf import THINGS; print(THINGS.names(), THINGS.get('inside')(), THINGS.get('outside')())"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['inside', 'outside'] 1 2"
+
+
+def test_a_broken_module_is_named_each_time_and_leaves_the_others_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broken one, first in the alphabet, registers `late` and imports a good one before it fails."""
+    package = tmp_path / "shelf_with_a_broken_board"
+    package.mkdir()
+    (package / "__init__.py").write_text("from reasoning_rl.registry import Registry\nTHINGS = Registry('thing', package=__name__)\n")
+    register = "from .. import THINGS\n@THINGS.register('{name}')\ndef thing(): return '{name}'\n".replace("..", package.name)
+    (package / "broken.py").write_text(register.format(name="late") + f"import {package.name}.good\n1 / 0\n")
+    (package / "good.py").write_text(register.format(name="good"))
+    monkeypatch.syspath_prepend(tmp_path)
+    things: Registry[Thing] = importlib.import_module(package.name).THINGS
+    broken = f"{package.name}.broken can't be loaded: ZeroDivisionError: division by zero"
+    for _ in range(2):
+        assert refusal(lambda: things.get("late", "here")) == f"here: {broken}"
+        assert refusal(things.names) == broken
+        assert things.get("good")() == "good"
+
+
+def refusal(asking: Callable[[], object]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        asking()
+    return str(caught.value)

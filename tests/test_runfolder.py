@@ -19,8 +19,20 @@ def test_a_run_notes_its_settings_so_that_they_load_again(tmp_path: Path) -> Non
     assert json.loads((tmp_path / "one" / "environment.json").read_text())["seed"] == 0
 
 
-def test_the_same_settings_go_on_and_others_are_refused_with_the_difference(tmp_path: Path) -> None:
+def begun(tmp_path: Path, *overrides: str) -> None:
+    """A run with something learned in it."""
+    runfolder.begin(config(tmp_path, *overrides), "auto")
+    runfolder.note_base(config(tmp_path, *overrides), "somewhere")
+
+
+def test_settings_under_which_nothing_was_learned_bind_nobody(tmp_path: Path) -> None:
+    runfolder.begin(config(tmp_path, "data.path=mistyped"), "auto")
     runfolder.begin(config(tmp_path), "auto")
+    assert load_config(tmp_path / "one" / "config.yaml").data.path is None
+
+
+def test_the_same_settings_go_on_and_others_are_refused_with_the_difference(tmp_path: Path) -> None:
+    begun(tmp_path)
     runfolder.begin(config(tmp_path), "auto")
     with pytest.raises(RunError, match=r"learner\.learning_rate: 0\.0005 there, 0\.001 here\nGive this run a name"):
         runfolder.begin(config(tmp_path, "learner.learning_rate=0.001"), "auto")
@@ -28,17 +40,17 @@ def test_the_same_settings_go_on_and_others_are_refused_with_the_difference(tmp_
 
 @pytest.mark.parametrize("override", ["eval.samples=8", "learner.tokens_per_microbatch=99", "train.save_every=7", "judge.workers=2"])
 def test_what_does_not_change_the_weights_may_change(tmp_path: Path, override: str) -> None:
-    runfolder.begin(config(tmp_path), "auto")
+    begun(tmp_path)
     runfolder.begin(config(tmp_path, override), "must")
 
 
 def test_resuming_nothing_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"--resume: there is no run in .*; leave --resume out to begin one"):
+    with pytest.raises(RunError, match=r"--resume: there is no run in .* to go on with; leave --resume out to begin one"):
         runfolder.begin(config(tmp_path), "must")
 
 
 def test_starting_afresh_removes_results_and_keeps_the_data(tmp_path: Path) -> None:
-    runfolder.begin(config(tmp_path), "auto")
+    begun(tmp_path)
     for name in ("data", "checkpoints", "eval"):
         (tmp_path / "one" / name).mkdir()
     runfolder.begin(config(tmp_path, "seed=3"), "never")
@@ -56,7 +68,7 @@ def test_a_run_without_a_policy_cannot_be_evaluated(tmp_path: Path) -> None:
 
 
 def test_built_in_head_room_is_said_and_only_there(tmp_path: Path) -> None:
-    assert "50% of the cold start's demonstrations answer at once" in runfolder.note(config(tmp_path))
+    assert "65% of the cold start's demonstrations answer at once" in runfolder.note(config(tmp_path))
     clean = ("data.arithmetic.direct_fraction=0", "data.arithmetic.slip_rate=0")
     assert not runfolder.note(config(tmp_path, *clean))
     assert not runfolder.note(config(tmp_path, "policy.model=some/model"))

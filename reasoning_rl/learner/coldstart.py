@@ -9,11 +9,13 @@ kind only, and padding costs nothing outside attention.
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from reasoning_rl.config import ColdStartConfig
-from reasoning_rl.errors import DataError, TrainingError
+from reasoning_rl.errors import DataError, ModelError, TrainingError
+from reasoning_rl.learner.batch import split
 from reasoning_rl.learner.parallel import ALONE, Ranks
 from reasoning_rl.learner.schedule import warmup_then_linear
 from reasoning_rl.policy.logprobs import token_logprobs
@@ -22,7 +24,13 @@ from reasoning_rl.policy.policy import Policy
 from reasoning_rl.records import Demonstration, Sample
 from reasoning_rl.rollout.randomness import generator
 
-_TOKENISED_AT_A_TIME = 1000
+
+@dataclass(frozen=True)
+class Memory:
+    """How much goes through the model at a time; the gradient is that of the whole batch all the same."""
+
+    tokens: int = 32_768
+    chunk: int = 4096
 
 
 def cold_start(
@@ -31,6 +39,7 @@ def cold_start(
     config: ColdStartConfig,
     *,
     seed: int,
+    memory: Memory = Memory(),
     ranks: Ranks = ALONE,
     on_step: Callable[[int, float], None] | None = None,
 ) -> None:
@@ -40,7 +49,7 @@ def cold_start(
     """
     if not demonstrations:
         raise DataError("cold_start: the data have no demonstrations; set cold_start.enabled=false and name a pretrained policy.model")
-    samples = tokenised(policy, demonstrations)
+    samples = samples_of(policy, demonstrations)
     optimizers = make_optimizers(policy.model, config)
     policy.model.train()
     for step, batch in enumerate(batches(samples, config, seed)):
@@ -48,25 +57,23 @@ def cold_start(
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * rate
-        loss = _step(policy, batch, optimizers, config.max_grad_norm, ranks)
+        loss = _step(policy, batch, optimizers, config.max_grad_norm, memory, ranks)
         if not math.isfinite(loss):
-            raise TrainingError(f"cold start, step {step}: the loss is {loss}; lower cold_start.learning_rate")
+            raise TrainingError(f"cold start, step {step + 1}: the loss is {loss}; lower cold_start.learning_rate")
         if on_step is not None:
             on_step(step, loss)
 
 
-def tokenised(policy: Policy, demonstrations: Sequence[Demonstration]) -> list[Sample]:
-    """Prompt and completion tokens of each, the end-of-sequence token behind; those that outgrow the context are left out."""
+def samples_of(policy: Policy, demonstrations: Sequence[Demonstration]) -> list[Sample]:
+    """Each with the token that ends a sequence behind it; those that outgrow the context are left out. DataError if that leaves none."""
     end = policy.tokenizer.eos_token_id
-    samples = []
-    for start in range(0, len(demonstrations), _TOKENISED_AT_A_TIME):
-        part = demonstrations[start : start + _TOKENISED_AT_A_TIME]
-        prompts = policy.tokenizer([one.prompt for one in part], add_special_tokens=False)["input_ids"]
-        completions = policy.tokenizer([one.completion for one in part], add_special_tokens=False)["input_ids"]
-        for index, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
-            answer = (*completion, end)
-            if len(prompt) + len(answer) <= policy.context:
-                samples.append(Sample(tuple(prompt), answer, (), 1.0, group=start + index))
+    if end is None:
+        raise ModelError("policy.model: its tokenizer has no token that ends a sequence (eos_token)")
+    samples = [
+        Sample(one.prompt_ids, (*one.completion_ids, end), (), 1.0, group=index)
+        for index, one in enumerate(demonstrations)
+        if len(one.prompt_ids) + len(one.completion_ids) < policy.context
+    ]
     if not samples:
         raise DataError(f"cold_start: every demonstration is longer than the policy's context of {policy.context} tokens")
     return samples
@@ -101,20 +108,22 @@ def make_optimizers(model: torch.nn.Module, config: ColdStartConfig) -> list[tor
     return optimizers
 
 
-def _step(policy: Policy, batch: Sequence[Sample], optimizers: list[torch.optim.Optimizer], max_norm: float, ranks: Ranks) -> float:
+def _step(
+    policy: Policy, batch: Sequence[Sample], optimizers: list[torch.optim.Optimizer], max_norm: float, memory: Memory, ranks: Ranks
+) -> float:
     """One step on −Σ log π / tokens; every process takes its rows of the batch."""
     tokens = sum(len(sample.completion_ids) for sample in batch)
     parameters = [parameter for parameter in policy.model.parameters() if parameter.requires_grad]
     for parameter in parameters:
         parameter.grad = None
-    own = batch[ranks.rank :: ranks.size]
-    loss = torch.zeros(())
-    if own:
-        logp_M, _ = token_logprobs(policy, pack(own, policy.device))
+    total = 0.0
+    for part in split(batch[ranks.rank :: ranks.size], memory.tokens):
+        logp_M, _ = token_logprobs(policy, pack(part, policy.device), chunk=memory.chunk)
         loss = -logp_M.sum() / tokens
         loss.backward()
+        total += float(loss.detach())
     ranks.add_gradients(parameters)
     torch.nn.utils.clip_grad_norm_(parameters, max_norm)
     for optimizer in optimizers:
         optimizer.step()
-    return ranks.add_numbers({"loss": float(loss.detach())})["loss"]
+    return ranks.add_numbers({"loss": total})["loss"]

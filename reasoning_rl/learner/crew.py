@@ -7,12 +7,10 @@ worker with two threads.
 
 import multiprocessing
 import os
-import signal
 import tempfile
-import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -25,6 +23,7 @@ import torch
 from reasoning_rl.errors import EngineError, ReasoningRLError
 from reasoning_rl.records import Completion, Prompt
 from reasoning_rl.rollout.engine import Sampling
+from reasoning_rl.signals import ignoring_interrupts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,9 +37,9 @@ _LAST_WORDS_S = 1.0
 
 @dataclass(frozen=True)
 class _Failed:
-    """An exception of another process, as far as it can travel."""
+    """An exception of another process: itself if it is ours, since others may not survive the journey, and its traceback."""
 
-    error: BaseException
+    error: ReasoningRLError | None
     text: str
 
 
@@ -70,6 +69,8 @@ class Crew:
             theirs.close()
             self._processes.append(process)
             self._pipes.append(ours)
+        for pipe in self._pipes:
+            self._receive(pipe)  # it has started: nobody waits in vain for a process that died of its imports
         if threads is None:
             del os.environ["OMP_NUM_THREADS"]
         else:
@@ -123,7 +124,7 @@ class Crew:
         except (EOFError, OSError) as failure:
             raise EngineError("a worker process has ended without a word; was it killed for memory?") from failure
         if isinstance(result, _Failed):
-            raise result.error if isinstance(result.error, ReasoningRLError) else EngineError(f"in a worker process: {result.text}")
+            raise result.error or EngineError(f"in a worker process: {result.text}")
         return result
 
     def _raise_theirs(self) -> None:
@@ -152,23 +153,11 @@ class Crew:
         self.close()
 
 
-@contextmanager
-def ignoring_interrupts() -> Iterator[None]:
-    """Processes started inside never see Ctrl-C, not even while they import: it is for the first process to handle."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _serve(rank: int, size: int, folder: str, pipe: Connection) -> None:
     """The life of another process: do what comes through the pipe until it closes."""
     from reasoning_rl.learner.worker import Worker
 
+    pipe.send("started")
     worker = Worker(rank, size, Path(folder) / "rendezvous")
     while True:
         try:
@@ -178,7 +167,7 @@ def _serve(rank: int, size: int, folder: str, pipe: Connection) -> None:
         try:
             result = work(worker)
         except Exception as failure:  # noqa: BLE001  # whatever it is belongs to the process that asked
-            result = _Failed(failure, traceback.format_exc())
+            result = _Failed(failure if isinstance(failure, ReasoningRLError) else None, traceback.format_exc())
         with suppress(OSError):  # the first process is gone: the next read says so
             pipe.send(result)
         if isinstance(result, _Failed):

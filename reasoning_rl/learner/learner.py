@@ -38,7 +38,7 @@ class Learner:
         reference: Policy | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
-        """`temperature` is that of sampling: π is the distribution that samples are drawn from. `steps`: length of the schedule."""
+        """`temperature` is that of sampling, and π the distribution at it, before any top-p or top-k. `steps`: length of the schedule."""
         self.policy, self.objective, self.config, self.ranks = policy, objective, config, ranks
         self._reference = reference
         self._steps, self._temperature, self._chunk = steps, temperature, chunk
@@ -99,7 +99,7 @@ class Learner:
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
         if not (math.isfinite(norm) and math.isfinite(totals["loss"])):
             raise TrainingError(
-                f"step {step}: loss {totals['loss']}, gradient norm {norm}; the update was not made, the last checkpoint is good"
+                f"step {step + 1}: loss {totals['loss']}, gradient norm {norm}; this update was not made, and the last checkpoint is good"
             )
         self.optimizer.step()
         return {**totals, "grad_norm": norm}

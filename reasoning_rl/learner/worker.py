@@ -15,7 +15,7 @@ from reasoning_rl.config import ColdStartConfig, LearnerConfig, ObjectiveConfig,
 from reasoning_rl.data.store import load_demonstrations
 from reasoning_rl.data.tokenizer import load_tokenizer
 from reasoning_rl.learner.checkpoint import load_state
-from reasoning_rl.learner.coldstart import cold_start
+from reasoning_rl.learner.coldstart import Memory, cold_start
 from reasoning_rl.learner.learner import Learner
 from reasoning_rl.learner.parallel import Ranks
 from reasoning_rl.objectives import build
@@ -58,6 +58,8 @@ class Warm:
     policy: PolicyConfig
     cold_start: ColdStartConfig
     seed: int
+    tokens: int
+    """Per micro-batch."""
     on_step: Callable[[int, float], None] | None = field(default=None, compare=False)
 
     def __call__(self, worker: Worker) -> None:
@@ -67,7 +69,8 @@ class Warm:
         else:
             policy = load_policy(self.policy.model, self.policy, self.policy.revision)
         demonstrations = load_demonstrations(self.data)
-        cold_start(policy, demonstrations, self.cold_start, seed=self.seed, ranks=worker.ranks, on_step=self.on_step)
+        memory = Memory(self.tokens, self.policy.logprob_chunk)
+        cold_start(policy, demonstrations, self.cold_start, seed=self.seed, memory=memory, ranks=worker.ranks, on_step=self.on_step)
         if worker.ranks.rank == 0:
             policy.save(self.output)
 

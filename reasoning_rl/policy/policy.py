@@ -1,8 +1,6 @@
 """A causal language model with its tokenizer: built from nothing, loaded, saved, and the precision it computes in."""
 
 import contextlib
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,12 +139,3 @@ def _refuse_scaled_logits(model: str, settings: dict[str, Any]) -> None:
 
 def _first_line(failure: BaseException) -> str:
     return str(failure).strip().splitlines()[0] if str(failure).strip() else type(failure).__name__
-
-
-def describe(folder: Path) -> dict[str, Any]:
-    """The config.json of a model folder; ModelError where there is none."""
-    try:
-        settings: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as failure:
-        raise ModelError(f"{os.fspath(folder)}: no readable config.json of a model: {_first_line(failure)}") from failure
-    return settings

@@ -65,7 +65,7 @@ def _all_mistakes(where: str, found: list[str]) -> ReasoningRLError:
 
 
 def _named_after(recipe: str | Path) -> _Tree:
-    return {"name": _NOT_IN_A_NAME.sub("-", Path(recipe).stem if _is_path(recipe) else str(recipe)) or "run"}
+    return {"name": _NOT_IN_A_NAME.sub("-", Path(recipe).stem if _is_path(recipe) else str(recipe)).lstrip(".-") or "run"}
 
 
 def _layers(recipe: str | Path, seen: tuple[str, ...], beside: Path | None = None) -> list[_Tree]:
@@ -143,15 +143,17 @@ def _put(tree: _Tree, path: Sequence[str], value: object) -> None:
 
 
 def _expanded(tree: _Tree) -> _Tree:
-    """Short forms written out, so that layers merge: `sampling: r1_zero` names a preset, `rewards: {math: 1.0}` a weight."""
+    """Short forms written out, so that layers merge: `sampling: r1_zero` names a preset, `rewards: {math: 1.0}` a weight.
+
+    `Config` itself knows the full forms only.
+    """
     full = dict(tree)
     for section in _PRESETS:
         if isinstance(full.get(section), str):
             full[section] = {"preset": full[section]}
     if isinstance(full.get("rewards"), dict):
         full["rewards"] = {
-            name: {"weight": spec} if isinstance(spec, int | float) and not isinstance(spec, bool) else spec
-            for name, spec in full["rewards"].items()
+            name: spec if spec is None or isinstance(spec, dict) else {"weight": spec} for name, spec in full["rewards"].items()
         }
     return full
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean, pstdev
 from typing import Protocol
 
+from reasoning_rl.errors import EngineError
 from reasoning_rl.records import Completion, Group, Problem, Prompt, Verdict
 
 
@@ -15,10 +16,21 @@ class Judges(Protocol):
 
 
 def judged(prompts: Sequence[Prompt], answers: Sequence[Sequence[Completion]], judge: Judges) -> list[Group]:
-    """Each prompt with its answers and their verdicts."""
+    """Each prompt with its answers and their verdicts. EngineError when an answer has no token: it has no log-probability to learn from."""
+    _refuse_empty(prompts, answers)
     items = [(completion, prompt.problem) for prompt, row in zip(prompts, answers, strict=True) for completion in row]
     verdicts = iter(judge.judge(items))
     return [Group(prompt, tuple(row), tuple(next(verdicts) for _ in row)) for prompt, row in zip(prompts, answers, strict=True)]
+
+
+def _refuse_empty(prompts: Sequence[Prompt], answers: Sequence[Sequence[Completion]]) -> None:
+    for prompt, row in zip(prompts, answers, strict=True):
+        for index, completion in enumerate(row):
+            if not completion.token_ids:
+                raise EngineError(
+                    f"problem {prompt.problem.id!r}: answer {index} of the engine has no token (text {completion.text[:40]!r}); "
+                    "an answer holds one or more, the end-of-sequence token counted"
+                )
 
 
 def measured(groups: Sequence[Group]) -> dict[str, float]:

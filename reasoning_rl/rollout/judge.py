@@ -14,7 +14,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -65,7 +64,6 @@ class Judge:
         self._config = config
         self._workers: list[_Worker] = []
         self._lock = threading.Lock()
-        self._background: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -79,17 +77,8 @@ class Judge:
 
     def close(self) -> None:
         """End all workers. Calling it twice does no harm; a later batch starts new ones."""
-        if self._background is not None:
-            self._background.shutdown()
-            self._background = None
         with self._lock:
             self._end_workers()
-
-    def submit(self, items: Sequence[Item]) -> Future[list[Verdict]]:
-        """`judge` in the background, while the caller samples on; batches are judged in the order they were submitted."""
-        if self._background is None:
-            self._background = ThreadPoolExecutor(1, thread_name_prefix="judge")
-        return self._background.submit(self.judge, list(items))
 
     def judge(self, items: Sequence[Item]) -> list[Verdict]:
         """One verdict per item, in order. Raises VerifierError only if workers can't be started at all."""
@@ -176,7 +165,8 @@ class Judge:
 
     def _lost(self, outcome: Outcome, reason: str) -> Verdict:
         """Which verifier it was can't be told from outside, so each says the same."""
-        return Verdict(0.0, {name: Score(0.0, outcome, reason) for name in self._names})
+        score = Score(0.0, outcome, reason)
+        return Verdict(0.0, dict.fromkeys(self._names, score), answer=score)
 
     def _end_workers(self) -> None:
         while self._workers:

@@ -40,7 +40,7 @@ class LocalEngine:
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[list[Completion]]:
         """See Engine. Prompts of similar length are sampled together, `batch_rows` answers at a time."""
-        self._refuse_long(prompts, sampling)
+        self.require_fit(prompts, sampling.max_tokens)
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index].token_ids))
         at_a_time = max(1, self._batch_rows // sampling.n)
         results: dict[int, list[Completion]] = {}
@@ -70,11 +70,12 @@ class LocalEngine:
     def close(self) -> None:
         """Holds nothing beyond a call."""
 
-    def _refuse_long(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
+    def require_fit(self, prompts: Sequence[Prompt], max_tokens: int) -> None:
+        """EngineError names the first prompt that leaves no room for `max_tokens` in the context."""
         for prompt in prompts:
-            if len(prompt.token_ids) + sampling.max_tokens > self.policy.context:
+            if len(prompt.token_ids) + max_tokens > self.policy.context:
                 raise EngineError(
-                    f"problem {prompt.problem.id}: a prompt of {len(prompt.token_ids)} tokens and {sampling.max_tokens} new ones "
+                    f"problem {prompt.problem.id}: a prompt of {len(prompt.token_ids)} tokens and {max_tokens} new ones "
                     f"don't fit into the context of {self.policy.context}; lower sampling.max_tokens or data.max_prompt_tokens"
                 )
 

@@ -49,7 +49,7 @@ def test_any_text_comes_back_whole(tmp_path: Path) -> None:
 def test_transformers_reads_the_same_ids_and_chat_format(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(folder(tmp_path))
     encode = encode_learned(learn_tokenizer(TEXTS, 300))
-    assert encode(TEXTS[:2]) == encode_pretrained(tokenizer, chat=False)(TEXTS[:2])
+    assert encode(TEXTS[:2]) == encode_pretrained(tokenizer, opens=True)(TEXTS[:2])
     chat = chat_of(tokenizer)
     assert chat is not None
     assert chat("Why?") == plain_chat("Why?")

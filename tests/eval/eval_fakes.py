@@ -32,8 +32,8 @@ class ScriptedEngine:
         return texts[: sampling.n] if sampling.temperature else texts[-1:]
 
     def _completion(self, text: str) -> Completion:
-        """As many tokens as characters; "…" at the end says it was cut off."""
-        return Completion(text, tuple(range(len(text))), finish_reason="length" if text.endswith("…") else "stop")
+        """As many tokens as characters, one at the least; "…" at the end says it was cut off."""
+        return Completion(text, tuple(range(max(1, len(text)))), finish_reason="length" if text.endswith("…") else "stop")
 
     def load_weights(self, named_tensors: "Iterable[tuple[str, Tensor]]", version: int) -> None:  # noqa: ARG002
         raise AssertionError("an evaluation changes no weights")
@@ -54,7 +54,7 @@ class ExactJudge:
         score = Score(
             float(right), "correct" if right else "wrong" if answer else "no_answer", reason=f"{answer} against {gold}", answer=answer
         )
-        return Verdict(right + 0.1 * form, {"format": Score(form), "exact": score}, right, right and form == 1)
+        return Verdict(right + 0.1 * form, {"format": Score(form), "exact": score}, right, right and form == 1, answer=score)
 
 
 def prompt(number: int, *, level: str = "", subject: str = "", template: str = "Q: {}") -> Prompt:

@@ -1,25 +1,28 @@
 """Evaluations of a scripted policy, read back with plain pandas."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from eval_fakes import ExactJudge, ScriptedEngine, evaluated, prompt
 
-from reasoning_rl.config import EvalConfig
+from reasoning_rl.config import EvalConfig, VerifierConfig
 from reasoning_rl.errors import DataError, EngineError, StorageError
 from reasoning_rl.eval import evaluate as module
 from reasoning_rl.eval.evaluate import evaluate, quick
 from reasoning_rl.eval.report import read_report
-from reasoning_rl.records import Completion, Prompt
+from reasoning_rl.records import Completion, Problem, Prompt, Verdict
+from reasoning_rl.rewards.reward import Reward
 from reasoning_rl.rollout.engine import Sampling
 
 SCRIPT = {0: "0 <0> 5 5", 1: "1 1 1 7…", 2: "9  8 8", 11: "11 11 11 11"}
-"""Problem 2's second answer is empty."""
+"""Problem 2's second answer is an end of sequence alone."""
 
 
 def test_an_evaluation_leaves_its_five_files(tmp_path: Path) -> None:
@@ -54,7 +57,7 @@ def test_problems_hold_the_counts_behind_the_estimates(tmp_path: Path) -> None:
     assert table["p"].tolist() == [0.5, 0.75, 0.0, 1.0]
     assert table["greedy_correct"].tolist() == [False, False, False, True]
     assert table["maj"].tolist() == [0.5, 1.0, 0.0, 1.0]  # two against two is a tie
-    assert table["tokens"].tolist() == [(1 + 3 + 1 + 1) / 4, (1 + 1 + 1 + 2) / 4, 3 / 4, 2.0]
+    assert table["tokens"].tolist() == [(1 + 3 + 1 + 1) / 4, (1 + 1 + 1 + 2) / 4, 1.0, 2.0]
     assert table["truncated"].tolist() == [0.0, 0.25, 0.0, 0.0]
     assert table["gold"].tolist() == ["0", "1", "2", "11"]
 
@@ -68,7 +71,7 @@ def test_the_report_averages_over_problems(tmp_path: Path) -> None:
         "pass@1 strict": 1 / 16,
         "greedy": 1 / 4,
         "maj@4": 2.5 / 4,
-        "tokens": (1.5 + 1.25 + 0.75 + 2) / 4,
+        "tokens": (1.5 + 1.25 + 1 + 2) / 4,
         "truncated": 1 / 16,
     }
     assert report.verdicts == {"correct": 9, "wrong": 6, "no_answer": 1}
@@ -152,6 +155,44 @@ def test_problems_are_asked_in_pieces(tmp_path: Path, monkeypatch: pytest.Monkey
     one, many = (pd.read_parquet(tmp_path / folder / "run" / "samples.parquet") for folder in "ab")
     order = ["problem_id", "kind", "sample"]
     pd.testing.assert_frame_equal(one.sort_values(order, ignore_index=True), many.sort_values(order, ignore_index=True))
+
+
+class FormRewarded:
+    """The verdicts of a recipe that rewards nothing but the format."""
+
+    def judge(self, items: Sequence[tuple[Completion, Problem]]) -> list[Verdict]:
+        reward = Reward({"format": VerifierConfig()})
+        return [reward.verdict(*item) for item in items]
+
+
+def test_the_vote_and_the_verdicts_are_of_answers_though_only_form_is_rewarded(tmp_path: Path) -> None:
+    asked = replace(prompt(4), problem=replace(prompt(4).problem, task="gsm8k"))
+    engine = ScriptedEngine({"toy/test/4": ["#### 4", "#### 5", "#### 5.0", "####5"]})
+    config = EvalConfig(samples=4, k=[1, 4], bootstrap=100, greedy=False)
+    report = evaluate(engine, [asked], FormRewarded(), config, folder=tmp_path, name="form", max_tokens=9, seed=0)
+    vote = report.find("maj@k", 4)
+    assert vote is not None
+    assert vote.value == 0  # one vote for 4, two for "5"
+    assert report.verdicts == {"wrong": 3, "correct": 1}
+    rows = pd.read_parquet(tmp_path / "samples.parquet")
+    assert rows["answer"].tolist() == ["4", "5", "5.0", "5"]
+    assert rows["reason"].str.len().min() > 0
+    assert rows.filter(like="score_").columns.tolist() == ["score_format"]
+
+
+def test_the_cpu_recipes_evaluation_tells_of_its_progress_several_times(tmp_path: Path) -> None:
+    engine = ScriptedEngine({f"toy/test/{number}": ["1"] * 8 for number in range(500)})
+    heard: list[int] = []
+    evaluate(
+        engine, [prompt(number) for number in range(500)], ExactJudge(), EvalConfig(samples=8, k=[1], bootstrap=100),
+        folder=tmp_path, name="cpu", max_tokens=9, seed=0, on_progress=lambda done, _: heard.append(done),
+    )  # fmt: skip
+    assert heard == [128, 256, 384, 500]  # 1024 answers are 128 problems
+
+
+def test_the_page_on_evaluation_names_the_folders_that_a_run_has() -> None:
+    page = Path(__file__).parents[2] / "docs" / "evaluation.md"
+    assert set(re.findall(r"runs/cpu/eval/([\w-]+)", page.read_text(encoding="utf-8"))) == {"base", "trained"}
 
 
 def test_no_problem_is_refused(tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ import torch
 from conftest import tiny_policy
 
 from reasoning_rl.config import ColdStartConfig
-from reasoning_rl.errors import DataError, TrainingError
-from reasoning_rl.learner.coldstart import batches, cold_start, make_optimizers, tokenised
+from reasoning_rl.errors import DataError, ModelError, TrainingError
+from reasoning_rl.learner.coldstart import Memory, batches, cold_start, make_optimizers, samples_of
 from reasoning_rl.policy.policy import Policy
 from reasoning_rl.records import Demonstration
 
-DEMONSTRATIONS = [Demonstration(f"d{n}", f"Ann has {n} apples.", f"<think>\n</think><answer>{n}</answer>") for n in range(1, 9)]
+# the same prompt and answer but for one token each
+DEMONSTRATIONS = [Demonstration(f"d{n}", "…", "…", (5, 6, 20 + n), (30, 31, 40 + n, 32)) for n in range(1, 9)]
 
 
 def config(**settings: object) -> ColdStartConfig:
@@ -36,14 +37,13 @@ def test_equal_seeds_give_equal_weights(tokenizer_folder: str) -> None:
 
 
 def test_only_the_completion_and_its_end_are_learned(policy: Policy) -> None:
-    (sample,) = tokenised(policy, DEMONSTRATIONS[:1])
-    assert policy.tokenizer.decode(list(sample.completion_ids[:-1])) == DEMONSTRATIONS[0].completion
-    assert sample.completion_ids[-1] == policy.tokenizer.eos_token_id
-    assert policy.tokenizer.decode(list(sample.prompt_ids)) == DEMONSTRATIONS[0].prompt
+    (sample,) = samples_of(policy, DEMONSTRATIONS[:1])
+    assert sample.prompt_ids == (5, 6, 21)
+    assert sample.completion_ids == (30, 31, 41, 32, policy.tokenizer.eos_token_id)
 
 
 def test_a_pass_takes_each_demonstration_once_and_passes_differ(policy: Policy) -> None:
-    samples = tokenised(policy, DEMONSTRATIONS)
+    samples = samples_of(policy, DEMONSTRATIONS)
     made = batches(samples, config(steps=4), seed=0)
     first, second = ([sample.group for batch in half for sample in batch] for half in (made[:2], made[2:]))
     assert sorted(first) == sorted(second) == list(range(8))
@@ -65,14 +65,29 @@ def test_no_demonstrations_is_an_error_that_says_what_to_do(policy: Policy) -> N
 
 
 def test_demonstrations_that_outgrow_the_context_are_left_out(policy: Policy) -> None:
-    long = Demonstration("long", "Ann " * 200, "<answer>1</answer>")
-    assert len(tokenised(policy, [*DEMONSTRATIONS, long])) == 8
+    long = Demonstration("long", "…", "…", (5,) * 100, (6,) * 28)  # 128 tokens and the end are one too many
+    assert len(samples_of(policy, [*DEMONSTRATIONS, long])) == 8
     with pytest.raises(DataError, match="longer than the policy's context of 128 tokens"):
-        tokenised(policy, [long])
+        samples_of(policy, [long])
 
 
 def test_a_loss_that_is_not_a_number_is_an_error(policy: Policy) -> None:
     with torch.no_grad():
         policy.model.get_output_embeddings().weight.fill_(torch.nan)
-    with pytest.raises(TrainingError, match="cold start, step 0: the loss is nan"):
+    with pytest.raises(TrainingError, match="cold start, step 1: the loss is nan"):
         cold_start(policy, DEMONSTRATIONS, config(), seed=0)
+
+
+def test_micro_batches_change_nothing(tokenizer_folder: str) -> None:
+    made = [tiny_policy(tokenizer_folder) for _ in range(2)]
+    for policy, tokens in zip(made, (10, 10_000), strict=True):
+        cold_start(policy, DEMONSTRATIONS, config(steps=2, optimizer="adamw"), seed=0, memory=Memory(tokens))
+    first, second = (policy.model.state_dict() for policy in made)
+    for name, tensor in first.items():
+        torch.testing.assert_close(tensor, second[name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_tokenizer_without_an_end_is_refused(policy: Policy) -> None:
+    policy.tokenizer.eos_token = None
+    with pytest.raises(ModelError, match="its tokenizer has no token that ends a sequence"):
+        samples_of(policy, DEMONSTRATIONS)

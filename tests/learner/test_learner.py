@@ -129,7 +129,7 @@ def test_a_gradient_that_is_not_a_number_never_reaches_the_weights(policy: Polic
     one = learner(policy)
     before = [parameter.clone() for parameter in one.parameters]
     broken = [replace(sample, weight=math.nan) for sample in arranged()]
-    with pytest.raises(TrainingError, match="step 3: loss nan"):
+    with pytest.raises(TrainingError, match="step 4: loss nan"):
         one.update([broken], 3)
     assert all(torch.equal(old, new) for old, new in zip(before, one.parameters, strict=True))
 

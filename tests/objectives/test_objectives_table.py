@@ -23,7 +23,7 @@ def test_grpo_is_deepseekmaths() -> None:
 
 
 def test_preset_of_deepseekmath_is_the_row_itself() -> None:
-    assert built(ObjectiveConfig.model_validate("deepseekmath")) == built(ObjectiveConfig())
+    assert built(ObjectiveConfig(preset="deepseekmath")) == built(ObjectiveConfig())
 
 
 def test_preset_of_r1_clips_at_ten() -> None:

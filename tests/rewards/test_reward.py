@@ -49,6 +49,20 @@ def test_the_strict_option_rewards_the_required_format_only() -> None:
 def test_answers_are_judged_though_no_verifier_of_the_recipe_does() -> None:
     verdict = Reward({"format": VerifierConfig()}).verdict(completion(r"\boxed{\frac{10}{2}}"), problem(task="math"))
     assert (verdict.reward, verdict.correct, list(verdict.scores)) == (0.0, True, ["format"])
+    assert verdict.answer is not None
+    assert (verdict.answer.verdict, verdict.answer.answer) == ("correct", r"\frac{10}{2}")
+
+
+def test_the_judgement_is_of_the_answer_not_of_a_trl_function_that_failed(tmp_path: Path) -> None:
+    rewards = from_file(tmp_path, "def mine(completions):\n    raise KeyError('gone')")
+    verdict = Reward(rewards).verdict(completion("#### 7"), problem())
+    assert [score.verdict for score in verdict.scores.values()] == ["error"]
+    assert (verdict.judgement.verdict, verdict.judgement.answer, verdict.correct) == ("wrong", "7", False)
+
+
+def test_the_first_verifier_of_the_recipe_that_judges_answers_gives_the_judgement() -> None:
+    verdict = Reward({"format": VerifierConfig(), "math": VerifierConfig(), "gsm8k": VerifierConfig()}).verdict(completion("5"), problem())
+    assert verdict.answer is verdict.scores["math"]
 
 
 def test_all_mistakes_of_a_recipe_are_told_at_once() -> None:

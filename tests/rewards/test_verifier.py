@@ -89,6 +89,12 @@ def test_functions_written_for_trl_are_taken_as_they_are(tmp_path: Path, body: s
     assert score_of(f"{path}:f", "5") == reward
 
 
+def test_a_trl_function_called_like_a_verifier_of_ours_is_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "called_math.py"
+    path.write_text("def math(completions):\n    return [7.0]")
+    assert [score_of(f"{path}:math", "5"), score_of(f"{path}:math", "5"), score_of("math", "5")] == [7.0, 7.0, 1.0]
+
+
 def test_a_trl_function_takes_options(tmp_path: Path) -> None:
     path = tmp_path / "scaled.py"
     path.write_text("def f(completions, scale=1.0):\n    return [scale]")
@@ -107,7 +113,7 @@ def test_a_broken_file_in_the_folder_is_named_and_not_a_traceback(tmp_path: Path
     except VerifierError as mistake:
         print(mistake)
     """
-    assert run(code) == "rewards.no_such_one: a verifier's file can't be loaded: ZeroDivisionError: division by zero"
+    assert run(code) == "rewards.no_such_one: reasoning_rl.rewards.broken can't be loaded: ZeroDivisionError: division by zero"
 
 
 def test_what_is_no_function_is_no_verifier(tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def test_poisoned_items_get_their_own_verdicts_and_the_others_are_untouched(pois
     assert outcome["segfault"] == ("error", "the worker was ended by SIGSEGV while judging it")
     assert outcome["allocate"][0] == "too_large"
     assert outcome["raise"] == ("error", "ValueError: bitter")
+    assert dict(zip(texts, [verdict.judgement.verdict for verdict in verdicts]))["hang"] == "timeout"
     assert [verdict.reward for text, verdict in zip(texts, verdicts) if text == "ok"] == [1.0] * 23
     assert [verdict.reward for text, verdict in zip(texts, verdicts) if text != "ok"] == [0.0] * 5
 
@@ -108,14 +109,12 @@ def test_a_worker_that_died_while_idle_costs_nothing(poison: dict[str, VerifierC
     assert [verdict.reward for verdict in verdicts] == [1.0] * 5
 
 
-def test_it_judges_from_any_thread_and_in_the_background(plain: Judge) -> None:
+def test_it_judges_from_any_thread(plain: Judge) -> None:
     found: list[bool] = []
     thread = threading.Thread(target=lambda: found.extend(verdict.correct for verdict in plain.judge([item("#### 5")])))
     thread.start()
-    futures = [plain.submit([item(f"#### {number}")]) for number in (4, 5)]
     thread.join()
     assert found == [True]
-    assert [future.result()[0].correct for future in futures] == [False, True]
 
 
 def test_512_short_completions_take_well_under_a_second_once_warm(plain: Judge) -> None:
@@ -160,6 +159,22 @@ def test_ctrl_c_ends_the_workers_without_a_traceback_of_theirs(poison: dict[str,
     _, errors = process.communicate(timeout=10)
     assert errors.count("Traceback") == errors.count("KeyboardInterrupt") == 1
     assert not Path(f"/proc/{worker}").exists()
+
+
+def test_a_worker_ignores_ctrl_c_before_it_runs_a_line(poison: dict[str, VerifierConfig], monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+    popen = subprocess.Popen
+
+    def interrupted(*arguments: object, **options: object) -> "subprocess.Popen[bytes]":
+        process: subprocess.Popen[bytes] = popen(*arguments, **options)  # type: ignore[call-overload]
+        started.append(process.pid)
+        os.kill(process.pid, signal.SIGINT)  # the interpreter is still starting
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with Judge(poison, JudgeConfig()) as judge:
+        verdicts = judge.judge([item("pid")])
+    assert reasons(verdicts) == [("scored", str(started[0]))]
 
 
 def test_the_worker_loop_answers_each_item_until_the_connection_closes(poison: dict[str, VerifierConfig]) -> None:
