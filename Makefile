@@ -1,6 +1,6 @@
 # Each target first does what it needs, so that on a fresh clone no other command comes before it. What is up to date takes a second.
 #   make data train eval                                              the whole path on a CPU
-#   make train RECIPE=gsm8k-qwen2.5-0.5b SET="sampling.temperature=0.7"
+#   make train RECIPE=gsm8k-qwen2.5-0.5b SET="name=cool sampling.temperature=0.7"
 RECIPE ?= cpu
 SET    ?=
 RUNS   ?= runs/$(RECIPE)/eval/base runs/$(RECIPE)/eval/trained

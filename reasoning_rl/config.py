@@ -81,7 +81,7 @@ class DataConfig(Section):
     """Source `files`: convention of your gold answers."""
     template: str = "r1"
     """`r1`, `boxed`, `few_shot`, `chat`, `plain`, or a text with `{question}`."""
-    max_prompt_tokens: PositiveInt = 1024
+    max_prompt_tokens: PositiveInt = 384
     decontaminate_ngram: Annotated[int, Field(ge=0)] = 13
     """Words of a shared run that set a training problem aside; 0 compares whole questions only."""
     near_duplicate: Fraction = 0.9

@@ -66,8 +66,7 @@ def run_training(config: Config, *, resume: runfolder.Resume, console: Console) 
 def base_policy(config: Config, crew: "Crew", console: Console) -> str:
     """Folder or hub id of the policy that training starts from, cold-started first if the recipe says so."""
     base = _cold_started(config, crew, console) if config.cold_start.enabled else config.policy.model
-    if base is None:
-        raise ConfigError("policy.model: null, and cold_start.enabled: false; name a model or enable the cold start")
+    assert base is not None, "Config refuses a recipe with neither"
     runfolder.note_base(config, base)
     return base
 
