@@ -44,7 +44,7 @@ def find_verifier(name: str, where: str) -> Callable[..., object]:
         found = VERIFIERS.get(name, where)
     except VerifierError:
         raise
-    except Exception as failure:  # a file dropped into the folder may raise anything when it is imported
+    except Exception as failure:  # the module behind an entry point may raise anything when it is imported
         raise VerifierError(f"{where}: a verifier's file can't be loaded: {type(failure).__name__}: {failure}") from failure
     if not callable(found):
         raise VerifierError(f"{where}: {name!r} is a {type(found).__name__}; a verifier is a function")
