@@ -11,7 +11,8 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,12 +95,21 @@ def generate(policy: str, prompts: Sequence[Prompt], sampling: Sampling) -> Call
 
     def sample(seed: int) -> int:
         torch.manual_seed(seed)
-        with torch.inference_mode():
+        with all_threads(), torch.inference_mode():
             answers = model.generate(ids, attention_mask=attention, generation_config=settings)[:, width:]
         ended = (answers == end).int()
         return int((ended.cumsum(1) - ended == 0).sum())  # up to and with the first end
 
     return sample
+
+
+@contextmanager
+def all_threads() -> Iterator[None]:
+    """A crew of several processes leaves one thread to each; `generate()` alone may use every core."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    yield
+    torch.set_num_threads(before)
 
 
 if __name__ == "__main__":
