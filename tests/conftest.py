@@ -1,6 +1,7 @@
 """A policy small enough to check by hand and quick enough for every test."""
 
 import copy
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,12 @@ from reasoning_rl.policy.policy import Policy, build_policy
 from reasoning_rl.records import Problem, Prompt
 
 TEXTS = ("Ann has 3 apples and buys 4 more. How many has she now?", "<think>\n3+4=7\n</think><answer>7</answer>", "Bob sells 2 of 9 pens.")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """Ctrl-C can be sent to processes that tests start, even where the suite itself runs in a background that ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ def test_no_figure_is_left_to_be_filled_in(page: Path) -> None:
 
 
 def test_the_verifier_of_the_readme_works(tmp_path: Path) -> None:
-    from reasoning_rl.records import Completion, Problem
+    from reasoning_rl.records import Completion, Problem, Score
     from reasoning_rl.rewards.verifier import find_verifier
 
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -30,4 +30,4 @@ def test_the_verifier_of_the_readme_works(tmp_path: Path) -> None:
     assert len(code.strip().splitlines()) <= 12
     brevity = find_verifier(f"{tmp_path}/brevity.py:brevity", "rewards.brevity")
     score = brevity(Completion("", tuple(range(512))), Problem("p", "s", "t", "q", "1"))
-    assert (score.value, score.reason) == (0.5, "512 tokens")
+    assert score == Score(0.5, reason="512 tokens")

@@ -19,7 +19,11 @@ pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no real problems i
     ("config", "train", "held_out"),
     [
         (DataConfig(source="gsm8k", path=SHARED / "gsm8k", template="plain"), 7473, 1319),
-        (DataConfig(source="hendrycks_math", path=SHARED / "math", eval_split="math500", vocabulary=2048), 7474, 500),
+        (
+            DataConfig(source="hendrycks_math", path=SHARED / "math", eval_split="math500", vocabulary=2048, max_prompt_tokens=1024),
+            7474,
+            500,
+        ),
     ],
     ids=["gsm8k", "math"],
 )
