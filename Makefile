@@ -5,7 +5,7 @@ RECIPE ?= cpu
 SET    ?=
 RUNS   ?= runs/$(RECIPE)/eval/base runs/$(RECIPE)/eval/trained
 VENV   ?= .venv
-PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do $$python -c '' 2>/dev/null && echo $$python && break; done)
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do $$python -c '' 2>/dev/null && echo $$python && break; done)
 BIN    := $(VENV)/bin
 RL     := $(BIN)/reasoning-rl
 
