@@ -52,8 +52,8 @@ def grouped_attention(
     if query.device.type == "cpu":
         with torch.autocast("cpu", enabled=False):
             output_NHD = layout.attend(layer, query_NHD.float(), key_NKD.float(), value_NKD.float(), scaling)
-    else:
-        output_NHD = layout.attend(layer, query_NHD, key_NKD, value_NKD, scaling)
+    else:  # rotary positions leave queries and keys in float32 under autocast; caches are kept in the precision of the values
+        output_NHD = layout.attend(layer, query_NHD.to(value.dtype), key_NKD.to(value.dtype), value_NKD, scaling)
     return output_NHD.unsqueeze(0), None
 
 
