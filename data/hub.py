@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reasoning_rl.data.tables import RawRow
-from reasoning_rl.errors import DataError
+from reasoning_rl.errors import DataError, first_line
 from reasoning_rl.registry import did_you_mean
 
 
@@ -54,13 +54,13 @@ def _load(table: HubTable, subset: str | None) -> list[dict[str, object]]:
         loaded = load_dataset(table.repository, subset, split=table.split, revision=table.revision)
     except (OSError, ValueError, DatasetsError, HfHubHTTPError) as failure:
         raise DataError(
-            f"{table.repository} (revision {table.revision}, split {table.split!r}) can't be loaded from the hub: {_first_line(failure)} "
+            f"{table.repository} (revision {table.revision}, split {table.split!r}) can't be loaded from the hub: {_sentence(failure)} "
             "Without a connection, give local files by data.path."
         ) from failure
     rows: list[dict[str, object]] = loaded.to_list()
     return rows
 
 
-def _first_line(failure: Exception) -> str:
-    text = (str(failure).strip().splitlines() or [type(failure).__name__])[0].strip()
+def _sentence(failure: Exception) -> str:
+    text = first_line(failure)
     return text if text.endswith(".") else f"{text}."

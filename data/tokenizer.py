@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoning_rl.errors import ModelError
+from reasoning_rl.errors import ModelError, first_line
 from reasoning_rl.files import write_json, write_text
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def load_tokenizer(name: str | Path, revision: str | None = None) -> "PreTrained
         TypeError,
         ImportError,
     ) as failure:  # transformers has no error of its own for a folder it can't read
-        raise ModelError(f"policy.model: {name} has no tokenizer that can be loaded: {_first_line(failure)}") from failure
+        raise ModelError(f"policy.model: {name} has no tokenizer that can be loaded: {first_line(failure)}") from failure
     return tokenizer
 
 
@@ -147,7 +147,3 @@ def _untagged(texts: Iterable[str]) -> Iterator[str]:
     tags = re.compile("|".join(map(re.escape, TAGS)))
     for text in texts:
         yield from filter(None, tags.split(text))
-
-
-def _first_line(failure: Exception) -> str:
-    return (str(failure).strip().splitlines() or [type(failure).__name__])[0]

@@ -50,3 +50,12 @@ class RunError(ReasoningRLError):
 
 class TrainingError(ReasoningRLError):
     exit_code = 9
+
+
+def first_line(failure: BaseException) -> str:
+    r"""Of a library's message, which may run to pages; the name of the error where it says nothing.
+
+    >>> first_line(OSError("no such folder\nmuch more")), first_line(KeyError())
+    ('no such folder', 'KeyError')
+    """
+    return (str(failure).strip().splitlines() or [type(failure).__name__])[0].strip()

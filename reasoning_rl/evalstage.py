@@ -90,7 +90,7 @@ def _facts(config: Config, source: str) -> dict[str, object]:
         "source": manifest.source,
         "template": manifest.template,
         "template_sha256": manifest.template_sha256,
-        "data_sha256": manifest.files["eval.parquet"],
+        "data_sha256": manifest.eval_sha256,
         "data_inputs": dict(manifest.inputs),
         "data_counts": dict(manifest.counts),
         "data_seed": manifest.seed,

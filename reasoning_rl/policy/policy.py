@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from reasoning_rl.config import ArchitectureConfig, PolicyConfig
-from reasoning_rl.errors import ModelError
+from reasoning_rl.errors import ModelError, first_line
 from reasoning_rl.policy.attention import GROUPED
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def load_policy(model: str, config: PolicyConfig, revision: str | None = None) -
             model, revision=revision or "main", attn_implementation=GROUPED, dtype=getattr(torch, config.dtype)
         )
     except (OSError, ValueError, KeyError) as failure:
-        raise ModelError(f"policy.model: {model!r} can't be loaded as a causal language model: {_first_line(failure)}") from failure
+        raise ModelError(f"policy.model: {model!r} can't be loaded as a causal language model: {first_line(failure)}") from failure
     _refuse_scaled_logits(model, loaded.config.to_dict())
     if config.gradient_checkpointing:
         loaded.gradient_checkpointing_enable()
@@ -135,7 +135,3 @@ def _refuse_scaled_logits(model: str, settings: dict[str, Any]) -> None:
     for name in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
         if settings.get(name) not in (None, 1, 1.0):
             raise ModelError(f"policy.model: {model!r} sets {name}={settings[name]}, which is not supported")
-
-
-def _first_line(failure: BaseException) -> str:
-    return str(failure).strip().splitlines()[0] if str(failure).strip() else type(failure).__name__
