@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from reasoning_rl.rewards.boxes import last_boxes
-from reasoning_rl.rewards.node import FUNCTIONS
+from reasoning_rl.rewards.equality.node import FUNCTIONS
 
 TAIL = 40_000
 """Characters searched, from the end: no answer is looked for further up."""

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from reasoning_rl.records import Score
 from reasoning_rl.rewards.answer import Found, find_answer
-from reasoning_rl.rewards.equivalence import Match, equivalent
-from reasoning_rl.rewards.form import JOINTS
-from reasoning_rl.rewards.number import read_number
-from reasoning_rl.rewards.split import enclosed, split_at
-from reasoning_rl.rewards.tidy import tidy
+from reasoning_rl.rewards.equality.equivalence import Match, equivalent
+from reasoning_rl.rewards.equality.form import JOINTS
+from reasoning_rl.rewards.equality.number import read_number
+from reasoning_rl.rewards.equality.split import enclosed, split_at
+from reasoning_rl.rewards.equality.tidy import tidy
 
 _NUMERAL = re.compile(r"-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|-?\.[0-9]+")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from reasoning_rl.config import VerifierConfig
 from reasoning_rl.errors import VerifierError
 from reasoning_rl.records import Completion, Problem
-from reasoning_rl.rewards.bounded import warm_up
+from reasoning_rl.rewards.equality.bounded import warm_up
 from reasoning_rl.rewards.reward import Reward
 
 ORPHAN_FACTOR = 4.0

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
-from reasoning_rl.rewards.limits import Unreadable
+from reasoning_rl.rewards.equality.limits import Unreadable
 
 _FUNCTIONS = "sin cos tan sec csc cot arcsin arccos arctan asin acos atan sinh cosh tanh ln log lg exp sqrt abs floor ceil"
 _GREEK = (

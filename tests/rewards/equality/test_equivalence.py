@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning_rl.rewards.equivalence import equivalent
-from reasoning_rl.rewards.limits import MAX_ANSWER
+from reasoning_rl.rewards.equality.equivalence import equivalent
+from reasoning_rl.rewards.equality.limits import MAX_ANSWER
 
-CASES = [json.loads(line) for line in (Path(__file__).parents[1] / "cases" / "equivalence.jsonl").read_text().splitlines()]
+CASES = [json.loads(line) for line in (Path(__file__).parents[2] / "cases" / "equivalence.jsonl").read_text().splitlines()]
 
 integers = st.integers(-(10**6), 10**6).map(str)
 fractions = st.tuples(st.integers(-99, 99), st.integers(1, 99)).map(lambda pair: rf"\frac{{{pair[0]}}}{{{pair[1]}}}")

@@ -10,11 +10,11 @@ import sys
 import pytest
 
 from reasoning_rl.rewards.child import start_python
-from reasoning_rl.rewards.symbolic import MEMORY_BYTES, _reply, serve
+from reasoning_rl.rewards.equality.symbolic import MEMORY_BYTES, _reply, serve
 
 
 def test_it_answers_line_by_line_and_ends_with_its_input() -> None:
-    process = start_python("from reasoning_rl.rewards.symbolic import serve; serve()", piped=True)
+    process = start_python("from reasoning_rl.rewards.equality.symbolic import serve; serve()", piped=True)
     output, _ = process.communicate(b'["x+1", "1+x"]\n["x+1", "x"]\n')
     assert [json.loads(line) for line in output.splitlines()] == ["ready", [True, ""], [False, ""]]
     assert process.returncode == 0

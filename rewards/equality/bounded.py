@@ -71,7 +71,7 @@ class _Server:
     """The other process and the lines that go to and fro."""
 
     def __init__(self) -> None:
-        self.process = start_python("from reasoning_rl.rewards.symbolic import serve; serve()", piped=True)
+        self.process = start_python("from reasoning_rl.rewards.equality.symbolic import serve; serve()", piped=True)
         self.is_ready = False
 
     def alive(self) -> bool:

@@ -12,8 +12,8 @@ from fractions import Fraction
 from functools import cache, reduce
 from typing import TYPE_CHECKING, Any
 
-from reasoning_rl.rewards.limits import MAX_BITS, MAX_FACTORIAL, TooLarge, Undefined, Unreadable
-from reasoning_rl.rewards.node import Node, symbols
+from reasoning_rl.rewards.equality.limits import MAX_BITS, MAX_FACTORIAL, TooLarge, Undefined, Unreadable
+from reasoning_rl.rewards.equality.node import Node, symbols
 
 if TYPE_CHECKING:
     from mpmath import MPContext  # type: ignore[import-untyped]

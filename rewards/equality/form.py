@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from reasoning_rl.rewards.limits import MAX_DEPTH, MAX_ITEMS, TooLarge, Unreadable
-from reasoning_rl.rewards.split import enclosed, split_at
-from reasoning_rl.rewards.units import split_unit
+from reasoning_rl.rewards.equality.limits import MAX_DEPTH, MAX_ITEMS, TooLarge, Unreadable
+from reasoning_rl.rewards.equality.split import enclosed, split_at
+from reasoning_rl.rewards.equality.units import split_unit
 
 RELATIONS = frozenset(["=", "<", ">", r"\le", r"\ge", r"\ne", r"\approx", r"\in"])
 JOINTS = frozenset([",", ";", r"\or", r"\and"])

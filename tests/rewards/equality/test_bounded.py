@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from reasoning_rl.rewards import bounded
-from reasoning_rl.rewards.bounded import decide_symbolically, fit_for_symbols, warm_up
-from reasoning_rl.rewards.symbolic import decide
+from reasoning_rl.rewards.equality import bounded
+from reasoning_rl.rewards.equality.bounded import decide_symbolically, fit_for_symbols, warm_up
+from reasoning_rl.rewards.equality.symbolic import decide
 
 IDENTITY = r"\begin{pmatrix}1&0\\0&1\end{pmatrix}"
 

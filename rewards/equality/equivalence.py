@@ -7,11 +7,11 @@ text → number → structure (shapes; exact or sixty-digit values)
 from dataclasses import dataclass
 
 from reasoning_rl.records import Outcome
-from reasoning_rl.rewards.bounded import decide_symbolically, fit_for_symbols
-from reasoning_rl.rewards.compare import same_text
-from reasoning_rl.rewards.limits import MAX_ANSWER, TooLarge, Undefined, Unreadable
-from reasoning_rl.rewards.number import read_number, same_number
-from reasoning_rl.rewards.tidy import tidy
+from reasoning_rl.rewards.equality.bounded import decide_symbolically, fit_for_symbols
+from reasoning_rl.rewards.equality.compare import same_text
+from reasoning_rl.rewards.equality.limits import MAX_ANSWER, TooLarge, Undefined, Unreadable
+from reasoning_rl.rewards.equality.number import read_number, same_number
+from reasoning_rl.rewards.equality.tidy import tidy
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import lru_cache
 
-from reasoning_rl.rewards.expression import read_expression
-from reasoning_rl.rewards.form import Clock, Form, Items, Leaf, Matrix, Relation, Union, Words, read_form
-from reasoning_rl.rewards.limits import Undefined, Unreadable
-from reasoning_rl.rewards.node import Node, in_base, symbols
-from reasoning_rl.rewards.number import read_number, same_number
-from reasoning_rl.rewards.units import compatible
-from reasoning_rl.rewards.value import CONSTANTS, close, evaluate, point, same_value
+from reasoning_rl.rewards.equality.expression import read_expression
+from reasoning_rl.rewards.equality.form import Clock, Form, Items, Leaf, Matrix, Relation, Union, Words, read_form
+from reasoning_rl.rewards.equality.limits import Undefined, Unreadable
+from reasoning_rl.rewards.equality.node import Node, in_base, symbols
+from reasoning_rl.rewards.equality.number import read_number, same_number
+from reasoning_rl.rewards.equality.units import compatible
+from reasoning_rl.rewards.equality.value import CONSTANTS, close, evaluate, point, same_value
 
 _FLIPPED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", "=": "=", r"\ne": r"\ne"}
 _NAME = re.compile(

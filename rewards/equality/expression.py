@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 
-from reasoning_rl.rewards.limits import MAX_BITS, MAX_DEPTH, MAX_TOKENS, TooLarge, Unreadable
-from reasoning_rl.rewards.node import FUNCTIONS, GREEK, Node, in_base
+from reasoning_rl.rewards.equality.limits import MAX_BITS, MAX_DEPTH, MAX_TOKENS, TooLarge, Unreadable
+from reasoning_rl.rewards.equality.node import FUNCTIONS, GREEK, Node, in_base
 
 _TOKEN = re.compile(r"\s*(?:([0-9]+(?:\.[0-9]*)?|\.[0-9]+)|(\\[A-Za-z]+|\\[{}|])|([A-Za-z]+)|(.))", re.DOTALL)
 _CLOSER = {"(": ")", "[": "]", "{": "}", "|": "|", r"\lfloor": r"\rfloor", r"\lceil": r"\rceil", r"\{": r"\}"}
