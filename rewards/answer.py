@@ -14,6 +14,8 @@ from reasoning_rl.rewards.equality.node import FUNCTIONS
 
 TAIL = 40_000
 """Characters searched, from the end: no answer is looked for further up."""
+MAX_JOINED = 12
+"""Formulas that may be one answer together."""
 MAX_TEXT = 2000
 """A longer answer outside a box is prose."""
 
@@ -28,8 +30,12 @@ _LAST = re.compile(
 _SAYS = re.compile(r"\b(?:final\s+)?answer\s*(?:is|:)\s*:?", re.IGNORECASE)
 _LINE = re.compile(r"^[ \t]*(?:\*\*)?A(?:nswer)?\s*:(?:\*\*)?[ \t]*(\S[^\n]*)$", re.MULTILINE)
 _HASHES = re.compile(r"####[ \t]*([^\n]+)")
+_DENIED = re.compile(r"(?:not|never|neither)\b", re.IGNORECASE)
+_BOLD = re.compile(r"(?<![0-9A-Za-z)\]}])\*\*|\*\*(?![0-9A-Za-z(\[{\\-])")
+_JOINT = re.compile(r"\s*(?:,|,?\s*\b(?:and|or)\b)\s*")
+_ASSIGNED = re.compile(r"\$+\s*([A-Za-z]\w*)\s*=")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
-_MATH_WORDS = FUNCTIONS | {"pct", "percent", "and"}
+_MATH_WORDS = FUNCTIONS | {"pct", "percent", "and", "cbrt", "binom", "choose"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,8 @@ def find_answer(completion: str, task: str = "math") -> Found | None:
     text = after_thinking(completion)
     if text is None:
         return None
+    if _is_overlong(text):
+        return Found(text, "last")
     tag = _in_tag(text)
     if tag is not None:
         return _within(tag, closed="</answer>" in text, task=task)
@@ -63,7 +71,24 @@ def after_thinking(completion: str) -> str | None:
     opened = text.find("<think>")
     if opened == 0 or (opened > 0 and not text[:opened].strip()):
         return None
-    return (text if opened < 0 else text[:opened])[-TAIL:]
+    return _tail(text if opened < 0 else text[:opened])
+
+
+def _tail(text: str) -> str:
+    """The last lines, or, where the last box or tag lies further up, the text from there: what it holds may be too long."""
+    cut = len(text) - TAIL
+    if cut <= 0:
+        return text
+    mark = max(text.rfind(opening) for opening in ("\\boxed", "<answer>"))
+    if 0 <= mark < cut:
+        return text[mark : mark + TAIL]
+    return text[cut:].partition("\n")[2]
+
+
+def _is_overlong(text: str) -> bool:
+    """Whether nothing ends of what begins the text that `_tail` cut out; it is refused as too large."""
+    unclosed = (text.startswith("\\boxed") and not last_boxes(text)) or (text.startswith("<answer>") and "</answer>" not in text)
+    return len(text) == TAIL and unclosed
 
 
 def _in_tag(text: str) -> str | None:
@@ -112,15 +137,20 @@ def _said(text: str) -> Found | None:
 
 def _reduced(sentence: str) -> Found | None:
     """The sentence's formula or number, or all of it where it is short and without words."""
-    sentence = re.split(r"(?<=[^0-9A-Z])\.\s|\.\s+(?=[A-Z<])", sentence.replace("**", ""))[0].strip().rstrip(".")
+    sentence = re.split(r"(?<=[^0-9A-Z])\.\s|\.\s+(?=[A-Z<])", _not_bold(sentence))[0].strip().rstrip(".")
     if not sentence or len(sentence) > MAX_TEXT:
         return None
-    if _is_bare(sentence):
+    if _is_bare(sentence) or _DENIED.match(sentence):
         return Found(sentence, "sentence")
     last = _last(sentence)
     if last is not None:
         return Found(last.text, "sentence")
     return Found(sentence, "sentence") if len(sentence.split()) <= 3 else None
+
+
+def _not_bold(text: str) -> str:
+    """Without Markdown's asterisks; a power `x**2` has something on either side of them."""
+    return _BOLD.sub("", text.strip().removeprefix("**").removesuffix("**"))
 
 
 def _is_bare(text: str) -> bool:
@@ -133,8 +163,25 @@ def _is_bare(text: str) -> bool:
 
 def _last(text: str) -> Found | None:
     """The whole text where it is one bare expression, else the last formula or number."""
-    bare = text.strip()
+    bare = _not_bold(text)
     if 0 < len(bare) <= 200 and "\n" not in bare and _is_bare(bare):
         return Found(bare, "last")
-    matches = deque(_LAST.finditer(text), maxlen=1)
-    return Found(matches[0][0].strip(), "last") if matches else None
+    matches = deque(_LAST.finditer(text), maxlen=MAX_JOINED)
+    return Found(_joined(text, list(matches)), "last") if matches else None
+
+
+def _joined(text: str, matches: list[re.Match[str]]) -> str:
+    """The last of the matches, with the formulas it is joined to (`$2$, $3$ and $5$`) where all are about one name."""
+    start = len(matches) - 1
+    while (
+        start
+        and _same_kind(matches[start - 1][0], matches[-1][0])
+        and _JOINT.fullmatch(text[matches[start - 1].end() : matches[start].start()])
+    ):
+        start -= 1
+    return text[matches[start].start() : matches[-1].end()].strip()
+
+
+def _same_kind(a: str, b: str) -> bool:
+    names = [_ASSIGNED.match(formula) for formula in (a, b)]
+    return a[0] == b[0] == "$" and (names[0][1] if names[0] else "") == (names[1][1] if names[1] else "")

@@ -10,6 +10,8 @@ _MARKUP = re.compile(r"\\text\s*\{([^{}]*)\}|\\q?quad|\\[()\[\],;! ]|\$|[\s.:]+"
 _NAMED = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?\s*=")
 _PART = re.compile(r"\bfor part\s*\(?\w\)?")
 
+_HEDGES = frozenset(["possibly", "maybe", "perhaps", "else", "alternatively", "also", "even"])
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -67,5 +69,7 @@ def _joint(gap: str) -> str:
     if len(gap) > 80:
         return ""
     words = _PART.sub(" ", _MARKUP.sub(lambda match: f" {match[1] or ''} ", gap))
-    words = " ".join(_NAMED.sub(" ", words).split()).lower().replace(", and", "and").replace(", or", "or").strip()
-    return words if words in {"and", "or", ","} else ""
+    found = re.findall("[a-z]+|[^a-z ]", _NAMED.sub(" ", words).lower())
+    if not found or not set(found) <= {"and", "or", ","} | _HEDGES or set(found) <= _HEDGES:
+        return ""
+    return "or" if "or" in found else "and" if "and" in found else ","

@@ -3,14 +3,24 @@ r"""MATH's rule: the answer in the last `\boxed{}` equals the gold, by value, no
 from dataclasses import replace
 
 from reasoning_rl.records import Completion, Problem, Score
+from reasoning_rl.rewards.equality.rules import Order, Percent, Rules, Units
 from reasoning_rl.rewards.judgement import verify
 from reasoning_rl.rewards.verifier import verifier
 
 
 @verifier("math", judges_answer=True)
-def competition(completion: Completion, problem: Problem, *, strict: bool = False) -> Score:
-    """1 for an answer equal to the gold, wherever it reasonably stands; `strict` wants an answer tag or a box."""
-    score = verify(completion.text, problem.gold, "math")
+def competition(
+    completion: Completion,
+    problem: Problem,
+    *,
+    strict: bool = False,
+    percent: Percent = "optional",
+    units: Units = "optional",
+    tolerance: float = 0.0,
+    order: Order = "tuples",
+) -> Score:
+    """1 for an answer equal to the gold, wherever it reasonably stands; `strict` wants an answer tag or a box. The rest: `Rules`."""
+    score = verify(completion.text, problem.gold, "math", Rules(percent, units, tolerance, order))
     return required(score) if strict else score
 
 

@@ -9,13 +9,14 @@ from reasoning_rl.rewards.answer import Found, find_answer
 from reasoning_rl.rewards.equality.equivalence import Match, equivalent
 from reasoning_rl.rewards.equality.form import JOINTS
 from reasoning_rl.rewards.equality.number import read_number
+from reasoning_rl.rewards.equality.rules import DEFAULT, Rules
 from reasoning_rl.rewards.equality.split import enclosed, split_at
 from reasoning_rl.rewards.equality.tidy import tidy
 
 _NUMERAL = re.compile(r"-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|-?\.[0-9]+")
 
 
-def verify(completion: str, gold: str, task: str = "math") -> Score:
+def verify(completion: str, gold: str, task: str = "math", rules: Rules = DEFAULT) -> Score:
     r"""Judge a completion against its gold answer (`task`: `gsm8k`; anything else follows the rules of `math`).
 
     Safe for any text: bounded in time and memory, nothing is executed.
@@ -24,26 +25,29 @@ def verify(completion: str, gold: str, task: str = "math") -> Score:
     'correct'
     """
     start = time.perf_counter()
-    score = _judged(find_answer(completion, task), gold, task)
+    try:
+        score = _judged(find_answer(completion, task), gold, task, rules)
+    except Exception as failure:  # noqa: BLE001  # a bug here must neither end a run nor look like a weak model; tests and fuzzing look for it
+        score = Score(0.0, "error", f"{type(failure).__name__}: {failure}"[:500], gold=gold, strict=0.0)
     return replace(score, seconds=time.perf_counter() - start)
 
 
-def _judged(found: Found | None, gold: str, task: str) -> Score:
+def _judged(found: Found | None, gold: str, task: str, rules: Rules) -> Score:
     if found is None:
         return Score(0.0, "no_answer", "no answer was found", gold=gold, strict=0.0)
-    match = _compared(found, gold, task)
+    match = _compared(found, gold, task, rules)
     value = float(match.outcome == "correct")
     reason = f"{match.reason} (answer from: {found.place})"
     return Score(value, match.outcome, reason, answer=found.text, gold=gold, method=match.method, strict=value if found.strict else 0.0)
 
 
-def _compared(found: Found, gold: str, task: str) -> Match:
-    match = equivalent(found.text, gold)
+def _compared(found: Found, gold: str, task: str, rules: Rules) -> Match:
+    match = equivalent(found.text, gold, rules)
     if match.outcome not in {"wrong", "unparsable"}:
         return match
     if task == "gsm8k" and _same_only_number(found.text, gold):
         return Match("correct", "number", "the only number of the answer equals the gold")
-    return _as_candidates(found, gold, match)
+    return _as_candidates(found, gold, match, rules)
 
 
 def _same_only_number(answer: str, gold: str) -> bool:
@@ -53,10 +57,10 @@ def _same_only_number(answer: str, gold: str) -> bool:
     return wanted is not None and len(numbers) == 1 and numbers == {wanted}
 
 
-def _as_candidates(found: Found, gold: str, match: Match) -> Match:
+def _as_candidates(found: Found, gold: str, match: Match, rules: Rules) -> Match:
     """An answer that offers the gold among others hedges; one that offers it in two spellings (`15 39/40 or 639/40`) doesn't."""
     parts = found.alternatives or _candidates(tidy(found.text)[:1000])
-    matches = [equivalent(part, gold) for part in parts[:20] if len(parts) > 1 and _NUMERAL.search(part)]
+    matches = [equivalent(part, gold, rules) for part in parts[:20] if len(parts) > 1 and _NUMERAL.search(part)]
     if not any(each.outcome == "correct" for each in matches):
         return match
     if r"\or" in tidy(found.text) and len(matches) == len(parts) and all(each.outcome == "correct" for each in matches):

@@ -2,73 +2,38 @@
 
 import re
 from collections.abc import Callable, Sequence
-from fractions import Fraction
-from functools import lru_cache
+from functools import partial
 
-from reasoning_rl.rewards.equality.expression import read_expression
-from reasoning_rl.rewards.equality.form import Clock, Form, Items, Leaf, Matrix, Relation, Union, Words, read_form
+from reasoning_rl.rewards.equality.form import Clock, Combined, Form, Items, Leaf, Matrix, Relation, Words, read_form
+from reasoning_rl.rewards.equality.leaf import NAME, same_leaf, tree, variables
 from reasoning_rl.rewards.equality.limits import Undefined, Unreadable
-from reasoning_rl.rewards.equality.node import Node, in_base, symbols
-from reasoning_rl.rewards.equality.number import read_number, same_number
-from reasoning_rl.rewards.equality.units import compatible
-from reasoning_rl.rewards.equality.value import CONSTANTS, close, evaluate, point, same_value
+from reasoning_rl.rewards.equality.node import Node, symbols
+from reasoning_rl.rewards.equality.reals import is_set_of_reals, read_reals
+from reasoning_rl.rewards.equality.rules import DEFAULT, Rules
+from reasoning_rl.rewards.equality.tidy import letters
+from reasoning_rl.rewards.equality.value import CONSTANTS, close, evaluate, point
 
+_STATED = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|max|min)(?![A-Za-z])")
+"""How the left side of an equation begins that says what its right side is the value of."""
 _FLIPPED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", "=": "=", r"\ne": r"\ne"}
-_NAME = re.compile(
-    r"\\?[A-Za-z]+'*(?:_(?:\{[^{}]*\}|[A-Za-z0-9]))?(?:\([^()]*\))?"  # x, x_1, f(x), \theta
-    r"|\([A-Za-z](?:,\s*[A-Za-z])*\)|\\frac\{[A-Z]+\}\{[A-Z]+\}|\\text\{.*\}|\\angle.*|\|[A-Z]+\|"  # (p,q), NO/BO, |AB|
-)
-_BASED = re.compile(r"(-?)\s*(?:\\text\s*\{\s*)?([0-9A-Za-z]+)\s*\}?\s*_\s*\{?\s*([0-9]+)\s*\}?")
 
 
-def same_form(a: Form, b: Form) -> bool:
+def same_form(a: Form, b: Form, rules: Rules = DEFAULT) -> bool:
     """Raises Unreadable where a part means nothing here, TooLarge or Undefined where it can't be evaluated."""
-    for rule in (_intervals, _relations, _collections, _matrices, _clocks, _words):
-        decided = rule(a, b)
+    for rule in (_intervals, _relations, _matrices, _collections, _clocks, _words):
+        decided = rule(a, b, rules)
         if decided is None:
-            decided = rule(b, a)
+            decided = rule(b, a, rules)
         if decided is not None:
             return decided
-    return isinstance(a, Leaf) and isinstance(b, Leaf) and _leaves(a, b)
+    return isinstance(a, Leaf) and isinstance(b, Leaf) and same_leaf(a, b, rules)
 
 
-def same_text(a: str, b: str) -> bool:
-    return same_form(read_form(a), read_form(b))
+def same_text(a: str, b: str, rules: Rules = DEFAULT) -> bool:
+    return same_form(read_form(a), read_form(b), rules)
 
 
-def _leaves(a: Leaf, b: Leaf) -> bool:
-    return compatible(a.unit, b.unit) and same_leaf_text(a.text, b.text)
-
-
-def same_leaf_text(a: str, b: str) -> bool:
-    if a == b:
-        return True
-    x, y = read_number(a), read_number(b)
-    if x is not None and y is not None:
-        return same_number(x, y)
-    infinite = [_infinity(text) for text in (a, b)]
-    return infinite[0] == infinite[1] if any(infinite) else same_value(tree(a), tree(b))
-
-
-def _infinity(text: str) -> str:
-    bare = text.replace(" ", "").replace("{", "").replace("}", "")
-    return {r"\infty": "+", r"+\infty": "+", r"-\infty": "-"}.get(bare, "")
-
-
-@lru_cache(maxsize=4096)
-def tree(text: str) -> Node:
-    """The expression a leaf writes; a numeral with a base subscript is its value."""
-    number = read_number(text)
-    if number is not None:
-        return Node("number", value=number.value)
-    based = _BASED.fullmatch(text)
-    if based and any(letter.isdigit() for letter in based[2]):
-        value = Fraction(in_base(based[2], based[3]))
-        return Node("number", value=-value if based[1] else value)
-    return read_expression(text)
-
-
-def _words(a: Form, b: Form) -> bool | None:
+def _words(a: Form, b: Form, _rules: Rules) -> bool | None:
     r"""Words are compared letter by letter, without case, brackets and spaces: `(C)`, `C` and `\text{C}` are one choice."""
     if not isinstance(a, Words):
         return None
@@ -76,45 +41,64 @@ def _words(a: Form, b: Form) -> bool | None:
     return letters(a.text) == letters(other) != ""
 
 
-def letters(text: str) -> str:
-    return "".join(letter for letter in re.sub(r"\\[A-Za-z]+", "", text).casefold() if letter.isalnum())
-
-
-def _clocks(a: Form, b: Form) -> bool | None:
+def _clocks(a: Form, b: Form, _rules: Rules) -> bool | None:
     if not isinstance(a, Clock):
         return None
-    return isinstance(b, Clock) and (a.hour, a.minute) == (b.hour, b.minute) and (a.half == b.half or not a.half or not b.half)
+    same_time = isinstance(b, Clock) and (a.hour, a.minute, a.second) == (b.hour, b.minute, b.second)
+    return isinstance(b, Clock) and same_time and (a.half == b.half or not a.half or not b.half)
 
 
-def _matrices(a: Form, b: Form) -> bool | None:
+def _matrices(a: Form, b: Form, rules: Rules) -> bool | None:
     if not isinstance(a, Matrix):
         return None
-    if not isinstance(b, Matrix):
-        if isinstance(b, Leaf) and r"\begin" in b.text:
-            raise Unreadable("an expression of matrices")
-        return False
-    if [len(row) for row in a.rows] != [len(row) for row in b.rows]:
-        return False
-    return all(same_text(_cell(x, a), _cell(y, b)) for row, other in zip(a.rows, b.rows) for x, y in zip(row, other))
+    if isinstance(b, Leaf) and r"\begin" in b.text:
+        raise Unreadable("an expression of matrices")
+    rows, others = _cells(a), _cells(b)
+    if len(rows) == len(others) and all(len(row) == len(other) for row, other in zip(rows, others)):
+        return all(same_form(x, y, rules) for row, other in zip(rows, others) for x, y in zip(row, other))
+    return _is_vector(a) and isinstance(b, Items) and _same_in_order([cell for row in rows for cell in row], b.items, rules)
 
 
-def _cell(text: str, matrix: Matrix) -> str:
-    return f"-({text})" if matrix.negated else text
+def _cells(form: Form) -> list[Sequence[Form]]:
+    """Rows of a matrix; a list of lists is one too. Empty for anything else."""
+    if isinstance(form, Matrix):
+        return [[read_form(f"{form.scale}({cell})" if form.scale else cell) for cell in row] for row in form.rows]
+    rows = form.items if isinstance(form, Items) else ()
+    return [row.items for row in rows if isinstance(row, Items) and row.brackets == "[]"]
 
 
-def _collections(a: Form, b: Form) -> bool | None:
+def _is_vector(matrix: Matrix) -> bool:
+    """One column: a tuple may stand for it."""
+    return len(matrix.rows) > 1 and all(len(row) == 1 for row in matrix.rows)
+
+
+def _same_in_order(a: Sequence[Form], b: Sequence[Form], rules: Rules) -> bool:
+    return len(a) == len(b) and all(same_form(x, y, rules) for x, y in zip(a, b))
+
+
+def _collections(a: Form, b: Form, rules: Rules) -> bool | None:
     """Tuples in order, sets and lists in any; a bare list may stand for either."""
     if not isinstance(a, Items):
         return None
     if not isinstance(b, Items):
-        return len(a.items) == 1 and a.kind == "set" and same_form(a.items[0], b)
-    if len(a.items) != len(b.items):
+        return len(a.items) == 1 and a.kind == "set" and same_form(a.items[0], b, rules)
+    same = partial(same_form, rules=rules)
+    if "set" in {a.kind, b.kind} and not _ordered(a, b, rules):
+        return _same_set(a.items, b.items, same)
+    if not _ordered(a, b, rules):
+        return _same_members(a.items, b.items, same)
+    if {a.kind, b.kind} == {"set", "tuple"} or (a.brackets and b.brackets and a.brackets != b.brackets):
         return False
-    if "tuple" not in {a.kind, b.kind}:
-        return _same_members(a.items, b.items, same_form)
-    if "set" in {a.kind, b.kind} or (a.brackets and b.brackets and a.brackets != b.brackets):
-        return False
-    return all(same_form(x, y) for x, y in zip(a.items, b.items))
+    return _same_in_order(a.items, b.items, rules)
+
+
+def _ordered(a: Items, b: Items, rules: Rules) -> bool:
+    return rules.order == "all" or (rules.order == "tuples" and "tuple" in {a.kind, b.kind})
+
+
+def _same_set(a: Sequence[Form], b: Sequence[Form], same: Callable[[Form, Form], bool]) -> bool:
+    """Whether each has its like on the other side, however often: {1, 1, 2} is {1, 2}."""
+    return all(any(same(x, y) for y in b) for x in a) and all(any(same(x, y) for x in a) for y in b)
 
 
 def _same_members(a: Sequence[Form], b: Sequence[Form], same: Callable[[Form, Form], bool]) -> bool:
@@ -128,56 +112,62 @@ def _same_members(a: Sequence[Form], b: Sequence[Form], same: Callable[[Form, Fo
     return not left
 
 
-def _relations(a: Form, b: Form) -> bool | None:
+def _relations(a: Form, b: Form, rules: Rules) -> bool | None:
     """An equation against an equation, or `x = 5` against 5."""
     if not isinstance(a, Relation):
         return None
     if set(a.signs) != {"="}:
-        return isinstance(b, Relation) and (_same_chain(a, b) or _same_chain(a, _reversed(b)) or _proportional(a, b))
+        return isinstance(b, Relation) and (_same_chain(a, b, rules) or _same_chain(a, _reversed(b), rules) or _proportional(a, b))
     value = assigned(a)
+    if isinstance(b, Items) and b.kind == "list" and a.sides[0].startswith("("):
+        named = {letters(side): other for side, other in map(_assignment, b.items) if other}
+        b = Items("tuple", tuple(named[name] for name in letters(a.sides[0]) if name in named)) if named else b
     if not isinstance(b, Relation):
-        return value is not None and same_form(read_form(value), b)
+        return value is not None and same_form(read_form(value), b, rules)
     if set(b.signs) != {"="}:
         return False
     other = assigned(b)
     if value is not None and other is not None and _same_name(a, b):
-        return same_text(value, other)
+        return same_text(value, other, rules)
     return _proportional(a, b)
+
+
+def _assignment(form: Form) -> tuple[str, Form | None]:
+    """The name and the value of `x = 5`; no value for anything else."""
+    value = assigned(form) if isinstance(form, Relation) and set(form.signs) == {"="} else None
+    return (form.sides[0], read_form(value)) if isinstance(form, Relation) and value is not None else ("", None)
 
 
 def _same_name(a: Relation, b: Relation) -> bool:
     """The two assign to one name, or one of them is a chain of numbers without any."""
-    names = [{letters(side) for side in relation.sides if _NAME.fullmatch(side)} for relation in (a, b)]
+    names = [{letters(side) for side in relation.sides if NAME.fullmatch(side)} for relation in (a, b)]
     return not names[0] or not names[1] or bool(names[0] & names[1])
 
 
 def assigned(relation: Relation) -> str | None:
     """What `x = …` says that x is: the last side, if the first is a name and the sides between agree; None for other equations."""
     sides = list(relation.sides)
-    if _NAME.fullmatch(sides[-1]) and not _NAME.fullmatch(sides[0]) and not _plain_constant(sides[-1]):
+    if len(set(sides)) == 1:
+        return None
+    if NAME.fullmatch(sides[-1]) and not NAME.fullmatch(sides[0]) and not _plain_constant(sides[-1]):
         sides.reverse()
-    if _NAME.fullmatch(sides[0]) and letters(sides[0]) != letters(sides[-1]):
-        return sides[-1] if _agree(sides[1:]) and sides[0] not in _symbols(sides[-1]) else None
-    return sides[-1] if not any(_symbols(side) for side in sides) and _agree(sides) else None
+    if NAME.fullmatch(sides[0]) and letters(sides[0]) != letters(sides[-1]):
+        return sides[-1] if _agree(sides[1:]) and sides[0] not in variables(sides[-1]) else None
+    if _STATED.match(sides[0]):
+        return sides[-1]
+    return sides[-1] if not any(variables(side) for side in sides) and _agree(sides) else None
 
 
 def _plain_constant(text: str) -> bool:
     return text.lstrip("\\") in CONSTANTS
 
 
-def _symbols(text: str) -> set[str]:
-    try:
-        return symbols(tree(text)) - CONSTANTS
-    except Unreadable:
-        return set()
-
-
 def _agree(sides: list[str]) -> bool:
-    return all(same_text(sides[-1], side) for side in sides[:-1] if not _symbols(side) and not _NAME.fullmatch(side))
+    return all(same_text(sides[-1], side) for side in sides[:-1] if not variables(side) and not NAME.fullmatch(side))
 
 
-def _same_chain(a: Relation, b: Relation) -> bool:
-    return a.signs == b.signs and all(same_text(x, y) for x, y in zip(a.sides, b.sides))
+def _same_chain(a: Relation, b: Relation, rules: Rules) -> bool:
+    return a.signs == b.signs and all(same_text(x, y, rules) for x, y in zip(a.sides, b.sides))
 
 
 def _reversed(relation: Relation) -> Relation:
@@ -215,45 +205,13 @@ def _ratio(x: Node, y: Node, names: list[str]) -> float | None:
     return float(found[0].real) if all(close(found[0], other) for other in found[1:]) else None
 
 
-def _intervals(a: Form, b: Form) -> bool | None:
-    """Unions of intervals in any order; an inequality is the interval of its solutions."""
-    if not isinstance(a, Union) and not _inequality(a):
-        return None
-    if _inequality(a) and _inequality(b) and not isinstance(a, Items) and not isinstance(b, Items):
-        return None  # two inequalities are compared as relations first: they need not be about one bare variable
-    parts, others = as_intervals(a), as_intervals(b)
-    return _same_members(parts, others, same_form) if parts and others else (False if isinstance(a, Union) else None)
-
-
-def _inequality(form: Form) -> bool:
-    if isinstance(form, Items):
-        return form.kind == "list" and r"\or" in form.joints and all(map(_inequality, form.items))
-    return isinstance(form, Relation) and bool(set(form.signs) & {"<", ">", r"\le", r"\ge"}) and "=" not in form.signs
-
-
-def as_intervals(form: Form) -> tuple[Form, ...]:
-    """The pieces of a set of reals, empty where the form is none."""
-    if isinstance(form, Union):
-        return form.parts
-    if isinstance(form, Items) and form.kind == "list" and _inequality(form):
-        return tuple(piece for item in form.items for piece in as_intervals(item))
-    if isinstance(form, Relation):
-        interval = _solved(form)
-        return (interval,) if interval else ()
-    return (form,) if isinstance(form, Items) and form.kind == "tuple" and len(form.items) == 2 else ()
-
-
-def _solved(relation: Relation) -> Items | None:
-    r"""`-1 < x \le 2` as `(-1, 2]`, `x > 3` as `(3, \infty)`; the middle may be a function, the ends must be constants."""
-    if relation.signs[0] in {">", r"\ge"}:
-        relation = _reversed(relation)
-    if not set(relation.signs) <= {"<", r"\le"}:
-        return None
-    sides, signs = list(relation.sides), list(relation.signs)
-    if len(sides) == 2:
-        named_first = bool(_NAME.fullmatch(sides[0]))
-        sides, signs = ([r"-\infty", *sides], ["<", *signs]) if named_first else ([*sides, r"\infty"], [*signs, "<"])
-    if len(sides) != 3 or not _NAME.fullmatch(sides[1]) or _symbols(sides[0]) or _symbols(sides[2]):
-        return None
-    brackets = ("[" if signs[0] == r"\le" else "(") + ("]" if signs[1] == r"\le" else ")")
-    return Items("tuple", (read_form(sides[0]), read_form(sides[2])), brackets=brackets)
+def _intervals(a: Form, b: Form, rules: Rules) -> bool | None:
+    """Sets of reals, however they are written; with unknown ends, unions of the same intervals in any order."""
+    if not is_set_of_reals(a) or (isinstance(a, Relation) and isinstance(b, Relation)):
+        return None  # two inequalities are compared as relations: they need not be about one bare name
+    x, y = read_reals(a), read_reals(b)
+    if x is not None and y is not None:
+        return x.same(y)
+    if isinstance(a, Combined) and isinstance(b, Combined) and a.operation == b.operation == r"\cup":
+        return _same_members(a.parts, b.parts, partial(same_form, rules=rules))
+    return False if isinstance(a, Combined) else None

@@ -4,6 +4,7 @@ text → number → structure (shapes; exact or sixty-digit values)
          → symbolic (math-verify's parser and SymPy, in a process with a deadline)
 """
 
+import re
 from dataclasses import dataclass
 
 from reasoning_rl.records import Outcome
@@ -11,7 +12,13 @@ from reasoning_rl.rewards.equality.bounded import decide_symbolically, fit_for_s
 from reasoning_rl.rewards.equality.compare import same_text
 from reasoning_rl.rewards.equality.limits import MAX_ANSWER, TooLarge, Undefined, Unreadable
 from reasoning_rl.rewards.equality.number import read_number, same_number
+from reasoning_rl.rewards.equality.rules import DEFAULT, Rules
 from reasoning_rl.rewards.equality.tidy import tidy
+
+_LETTER = re.compile(r"(?:\\text\s*\{)?\s*\(?[A-J]\)?\s*\}?")
+_OPTION = re.compile(r"\\text\s*\{\s*(?:[Oo]ption|[Cc]hoice)\s*\(?([A-J])\)?\s*\}|(?:[Oo]ption|[Cc]hoice)\s*\(?([A-J])\)?")
+_LETTER_AND_TEXT = re.compile(r"(?:\\text\s*\{)?\s*\(?([A-J])[).:]+\s*\}?\s*(?!\\or|\\and|[,;])(?:[^A-J,;]|[A-J](?=[a-z]))+")
+"""A choice with its text, which holds no other choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +30,14 @@ class Match:
     reason: str
 
 
-def equivalent(answer: str, gold: str) -> Match:
+def equivalent(answer: str, gold: str, rules: Rules = DEFAULT) -> Match:
     """Never raises; an answer or gold beyond the limits is `too_large`, one that no stage can read `unparsable`."""
     if len(answer) > MAX_ANSWER or len(gold) > MAX_ANSWER:
         return Match("too_large", "", f"more than {MAX_ANSWER} characters")
     a, b = tidy(answer), tidy(gold)
     if not a or not b:
         return Match("no_answer" if not a else "unparsable", "", "empty" if not a else "the gold is empty")
-    return _by_text(a, b) or _by_number(a, b) or _by_structure(a, b)
+    return _by_text(a, b) or _by_number(a, b, rules) or _by_structure(a, b, rules)
 
 
 def _said(equal: bool, method: str) -> Match:
@@ -41,14 +48,14 @@ def _by_text(a: str, b: str) -> Match | None:
     return _said(True, "text") if "".join(a.split()) == "".join(b.split()) else None
 
 
-def _by_number(a: str, b: str) -> Match | None:
+def _by_number(a: str, b: str, rules: Rules) -> Match | None:
     x, y = read_number(a), read_number(b)
-    return _said(same_number(x, y), "number") if x is not None and y is not None else None
+    return _said(same_number(x, y, rules), "number") if x is not None and y is not None else None
 
 
-def _by_structure(a: str, b: str) -> Match:
+def _by_structure(a: str, b: str, rules: Rules) -> Match:
     try:
-        return _said(same_text(*_thousands(a, b)), "structure")
+        return _said(same_text(*_choice(*_thousands(a, b)), rules), "structure")
     except TooLarge as refusal:
         return Match("too_large", "structure", str(refusal))
     except Undefined as refusal:
@@ -69,3 +76,11 @@ def _thousands(a: str, b: str) -> tuple[str, str]:
     """`1,000` is a number where the other side is one, and a list of two where it isn't."""
     x, y = read_number(a), read_number(b)
     return (str(x.value) if x and "," in a and "," not in b else a, str(y.value) if y and "," in b and "," not in a else b)
+
+
+def _choice(a: str, b: str) -> tuple[str, str]:
+    """`(B) 12` and `B. twelve` are the choice B where the other side is a bare letter."""
+    if _LETTER.fullmatch(a):
+        chosen = _OPTION.fullmatch(b) or _LETTER_AND_TEXT.fullmatch(b)
+        return (a, chosen[chosen.lastindex or 0]) if chosen else (a, b)
+    return _choice(b, a)[::-1] if _LETTER.fullmatch(b) else (a, b)

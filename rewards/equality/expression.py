@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 
 from reasoning_rl.rewards.equality.limits import MAX_BITS, MAX_DEPTH, MAX_TOKENS, TooLarge, Unreadable
-from reasoning_rl.rewards.equality.node import FUNCTIONS, GREEK, Node, in_base
+from reasoning_rl.rewards.equality.node import FUNCTIONS, GREEK, INVERTIBLE, Node, in_base
 
 _TOKEN = re.compile(r"\s*(?:([0-9]+(?:\.[0-9]*)?|\.[0-9]+)|(\\[A-Za-z]+|\\[{}|])|([A-Za-z]+)|(.))", re.DOTALL)
 _CLOSER = {"(": ")", "[": "]", "{": "}", "|": "|", r"\lfloor": r"\rfloor", r"\lceil": r"\rceil", r"\{": r"\}"}
@@ -109,14 +109,16 @@ class _Reader:
 
     def juxtaposed(self, factors: list[Node]) -> Node:
         r"""A factor without a sign before it; `1\frac{4}{5}` is a mixed number, and two numerals side by side are none."""
-        if _is_number(self.next):
+        if _is_number(self.next) and _is_number(self.tokens[self.at - 1]):
             raise Unreadable("two numbers stand side by side")
         whole = factors[-1]
         mixed = self.next == r"\frac" and _is_number(self.tokens[self.at - 1]) and whole.value.denominator == 1
         right = self.power()
-        if mixed and right.op == "/" and all(arg.op == "number" for arg in right.args):
-            right = Node("+", (factors.pop(), right))
-        return right
+        percent, fraction = right.op == "percent", right.args[0] if right.op == "percent" else right
+        if not mixed or fraction.op != "/" or not all(arg.op == "number" for arg in fraction.args):
+            return right
+        total = Node("+", (factors.pop(), fraction))
+        return Node("percent", (total,)) if percent else total
 
     def starts_factor(self) -> bool:
         token = self.next
@@ -242,7 +244,7 @@ class _Reader:
             self.take()
             exponent = self.exponent()
         node = Node("log", (self.operand(), base)) if base else Node(name, (self.operand(),))
-        if exponent == Node("neg", (Node("number", value=Fraction(1)),)):
+        if name in INVERTIBLE and exponent == Node("neg", (Node("number", value=Fraction(1)),)):
             return Node("arc" + name, node.args)
         return Node("^", (node, exponent)) if exponent else node
 

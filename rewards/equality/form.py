@@ -2,17 +2,27 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from reasoning_rl.rewards.equality.limits import MAX_DEPTH, MAX_ITEMS, TooLarge, Unreadable
 from reasoning_rl.rewards.equality.split import enclosed, split_at
+from reasoning_rl.rewards.equality.tidy import letters
 from reasoning_rl.rewards.equality.units import split_unit
 
 RELATIONS = frozenset(["=", "<", ">", r"\le", r"\ge", r"\ne", r"\approx", r"\in"])
 JOINTS = frozenset([",", ";", r"\or", r"\and"])
 _WORDS = re.compile(r"(?:\s*\\text\s*\{[^{}]*\}\s*)+")
-_MATRIX = re.compile(r"(-?)\s*\(?\s*\\begin\{([pbvBV]?matrix|smallmatrix|array)\}(?:\s*\{[^{}]*\})?(.*)\\end\{\2\}\s*\)?", re.DOTALL)
-_CLOCK = re.compile(r"([0-9]{1,2})\s*:\s*([0-9]{2})\s*([ap]\.?\s*m\.?)?", re.IGNORECASE)
+_MATRIX = re.compile(
+    r"((?:(?!\\begin)[^=<>,;|]){0,60}?)(?:\\cdot|\\times|\*)?\s*\(?\s*\\begin\{([pbB]?matrix|smallmatrix|array)\}(?:\s*\{[^{}]*\})?(.*)\\end\{\2\}\s*\)?",
+    re.DOTALL,
+)
+_CLOCK = re.compile(r"([0-9]{1,2})\s*:\s*([0-9]{2})(?:\s*:\s*([0-9]{2}))?\s*([ap]\.?\s*m\.?)?", re.IGNORECASE)
+_EMPTY = frozenset(["emptyset", "theemptyset", "nosolution", "nosolutions", "norealsolution", "norealsolutions"])
+_UNDEFINED = frozenset(["undefined", "doesnotexist", "dne"])
+_ALL = frozenset(["allrealnumbers", "allreals", "realnumbers", "allrealvalues"])
+_EXCEPT = re.compile(r"(?:all )?(?:real numbers|reals)(?: \w)?,? *except(?: for)? +(?:\w *= *)?([^A-Za-z]+)", re.IGNORECASE)
+_BUILDER = re.compile(r"([A-Za-z])\s*(?:\\in\s*\\mathbb\{R\}\s*)?[|:]\s*(.+)", re.DOTALL)
+"""The inside of `{x ∈ ℝ | condition}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +36,7 @@ class Clock:
 
     hour: int
     minute: int
+    second: int
     half: str
 
 
@@ -48,7 +59,11 @@ class Items:
 
 
 @dataclass(frozen=True, slots=True)
-class Union:
+class Combined:
+    """Sets joined by one operation, from left to right."""
+
+    operation: str
+    """`\\cup`, `\\cap` or `\\setminus`."""
     parts: tuple["Form", ...]
 
 
@@ -61,10 +76,11 @@ class Relation:
 @dataclass(frozen=True, slots=True)
 class Matrix:
     rows: tuple[tuple[str, ...], ...]
-    negated: bool = False
+    scale: str = ""
+    """What stands before it: a factor of every cell, or a minus."""
 
 
-Form = Words | Clock | Leaf | Items | Union | Relation | Matrix
+Form = Words | Clock | Leaf | Items | Combined | Relation | Matrix
 
 
 def read_form(text: str, depth: int = 0) -> Form:
@@ -73,17 +89,30 @@ def read_form(text: str, depth: int = 0) -> Form:
         raise TooLarge("brackets are nested too deep")
     if not text:
         raise Unreadable("the answer is empty")
-    return _wordy(text) or _several(text, depth) or _related(text, depth) or _bracketed(text, depth) or _leaf(text)
+    return _named(text) or _wordy(text) or _several(text, depth) or _related(text, depth) or _bracketed(text, depth) or _leaf(text)
+
+
+def _named(text: str) -> Form | None:
+    """Sets that have a name."""
+    if text == r"\emptyset" or (text[0] in "\\eEnNtT" and letters(text) in _EMPTY):
+        return Words("empty")
+    if text[0] in "\\uUdD" and letters(text) in _UNDEFINED:
+        return Words("undefined")
+    if reals := _EXCEPT.fullmatch(re.sub(r"\\text|[{}]", " ", text).strip()):
+        return Combined(r"\setminus", (Leaf(r"\mathbb{R}"), read_form(rf"\{{{reals[1]}\}}")))
+    return Leaf(r"\mathbb{R}") if text[0] in "\\aArR" and letters(text) in _ALL else None
 
 
 def _wordy(text: str) -> Form | None:
     plain = re.sub(r"\\text|[{}\\]", " ", text)
     if clock := _CLOCK.fullmatch(plain.strip()):
-        return Clock(int(clock[1]), int(clock[2]), (clock[3] or "")[:1].lower())
+        return Clock(int(clock[1]), int(clock[2]), int(clock[3] or 0), (clock[4] or "")[:1].lower())
     if _WORDS.fullmatch(text):
         return Words(plain)
     matrix = _MATRIX.fullmatch(text)
-    return Matrix(_cells(matrix[3]), bool(matrix[1])) if matrix and r"\begin" not in matrix[3] else None
+    if not matrix or r"\begin" in matrix[3] or matrix[1].rstrip().endswith(("+", "^", "/")):
+        return None
+    return Matrix(_cells(matrix[3]), matrix[1].strip())
 
 
 def _cells(body: str) -> tuple[tuple[str, ...], ...]:
@@ -95,7 +124,7 @@ def _cells(body: str) -> tuple[tuple[str, ...], ...]:
 
 
 def _several(text: str, depth: int) -> Form | None:
-    """A list, a ± pair or a union."""
+    """A list, a ± pair or a combination of sets."""
     parts = [(joint, part) for joint, part in split_at(text, JOINTS) if part]
     if len(parts) > MAX_ITEMS:
         raise TooLarge(f"the answer lists more than {MAX_ITEMS} values")
@@ -104,9 +133,24 @@ def _several(text: str, depth: int) -> Form | None:
             "list", _flat([read_form(part, depth + 1) for _, part in parts]), joints=frozenset(joint for joint, _ in parts if joint)
         )
     if (r"\pm" in text or r"\mp" in text) and enclosed(text) is None:
-        return Items("list", (read_form(_signed(text, "+"), depth + 1), read_form(_signed(text, "-"), depth + 1)))
-    union = split_at(text, frozenset([r"\cup"]))
-    return Union(tuple(read_form(part, depth + 1) for _, part in union)) if len(union) > 1 else None
+        return Items(
+            "set", (read_form(_signed(text, "+"), depth + 1), read_form(_signed(text, "-"), depth + 1)), joints=frozenset([r"\pm"])
+        )
+    return _combined(text, depth) or _ratio(text, depth)
+
+
+def _ratio(text: str, depth: int) -> Form | None:
+    """`3:4:1` is no quotient; `3:4` is."""
+    parts = [part for _, part in split_at(text, frozenset(":"))]
+    return Items("tuple", tuple(read_form(part, depth + 1) for part in parts)) if len(parts) > 2 and all(parts) else None
+
+
+def _combined(text: str, depth: int) -> Form | None:
+    for operation in (r"\cup", r"\setminus", r"\cap"):  # the loosest first
+        parts = split_at(text, frozenset([operation]))
+        if len(parts) > 1 and all(part for _, part in parts):
+            return Combined(operation, tuple(read_form(part, depth + 1) for _, part in parts))
+    return None
 
 
 def _signed(text: str, sign: str) -> str:
@@ -115,11 +159,16 @@ def _signed(text: str, sign: str) -> str:
 
 def _flat(forms: list[Form]) -> tuple[Form, ...]:
     """A ± pair inside a list adds two members to it; a name given once (`n = 1, 2, 3`) is given to all."""
-    members = [member for form in forms for member in (form.items if isinstance(form, Items) and form.kind == "list" else (form,))]
+    members = [member for form in forms for member in (form.items if _is_spread(form) else (form,))]
     first, *rest = members
     if isinstance(first, Relation) and first.signs == ("=",) and not any(isinstance(member, Relation) for member in rest):
         return (read_form(first.sides[1]), *rest)
     return tuple(members)
+
+
+def _is_spread(form: Form) -> TypeGuard[Items]:
+    """A list, or a ± pair: several members where one was written."""
+    return isinstance(form, Items) and (form.kind == "list" or r"\pm" in form.joints)
 
 
 def _related(text: str, depth: int) -> Form | None:
@@ -129,6 +178,8 @@ def _related(text: str, depth: int) -> Form | None:
     if len(parts) > 20:
         raise TooLarge("the chain of relations is too long")
     parts = _without_approximations(parts)
+    if not parts[0][1] or not parts[-1][1]:
+        raise Unreadable("a relation lacks a side")
     signs, sides = tuple("=" if sign == r"\approx" else sign for sign, _ in parts[1:]), tuple(side for _, side in parts)
     if r"\in" in signs or not signs:
         return read_form(sides[-1], depth + 1)  # x ∈ S is S
@@ -137,7 +188,7 @@ def _related(text: str, depth: int) -> Form | None:
 
 def _without_approximations(parts: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """`2/3 ≈ 0.67` says two thirds; `x ≈ 11` and `≈ 11` say eleven."""
-    if not parts[0][1]:
+    if not parts[0][1] and parts[1][0] in {"=", r"\approx"}:
         return [("", parts[1][1]), *parts[2:]]
     cut = next((at for at, (sign, _) in enumerate(parts) if sign == r"\approx" and re.search("[0-9]", parts[at - 1][1])), len(parts))
     return parts[:cut]
@@ -150,14 +201,18 @@ def _bracketed(text: str, depth: int) -> Form | None:
     opener, inside, closer = parts
     if not inside:
         return Words("empty") if opener in {"{", r"\{"} else None
-    inner = read_form(inside, depth + 1)
+    if opener == r"\{" and (builder := _BUILDER.fullmatch(inside)) and len(split_at(builder[2], RELATIONS)) > 1:
+        return read_form(builder[2], depth + 1)
+    return _collected(opener, read_form(inside, depth + 1), closer)
+
+
+def _collected(opener: str, inner: Form, closer: str) -> Form:
+    """What stands between two brackets, as they mean it."""
     if isinstance(inner, Items) and inner.kind == "list":
         if opener in {"{", r"\{"}:
             return Items("set", inner.items)
         return Items("tuple", inner.items, brackets=f"{'[' if opener == '[' else '('}{']' if closer == ']' else ')'}")
-    if opener == r"\{":
-        return Items("set", (inner,))
-    return inner
+    return Items("set", (inner,)) if opener == r"\{" else inner
 
 
 def _leaf(text: str) -> Leaf:

@@ -1,16 +1,18 @@
 """The tree of an expression, and the names that may appear in it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from reasoning_rl.rewards.equality.limits import Unreadable
 
-_FUNCTIONS = "sin cos tan sec csc cot arcsin arccos arctan asin acos atan sinh cosh tanh ln log lg exp sqrt abs floor ceil"
+INVERTIBLE = frozenset(["sin", "cos", "tan", "sec", "csc", "cot", "sinh", "cosh", "tanh"])
+"""Functions f with an inverse arcf, also written af."""
+_FUNCTIONS = "coth sech csch ln log lg exp sqrt abs floor ceil"
 _GREEK = (
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu xi rho sigma tau phi varphi chi psi omega "
     "Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell"
 )
-FUNCTIONS = frozenset(_FUNCTIONS.split())
+FUNCTIONS = frozenset(_FUNCTIONS.split()) | {prefix + name for prefix in ("", "arc", "a") for name in INVERTIBLE}
 GREEK = frozenset(_GREEK.split())
 
 
@@ -29,6 +31,12 @@ def symbols(node: Node) -> set[str]:
     if node.op == "symbol":
         return {node.name}
     return set().union(*(symbols(arg) for arg in node.args))
+
+
+def renamed(node: Node, old: str, new: str) -> Node:
+    """The tree with one variable called otherwise."""
+    name = new if node.op == "symbol" and node.name == old else node.name
+    return replace(node, name=name, args=tuple(renamed(arg, old, new) for arg in node.args))
 
 
 def in_base(digits: str, base: str) -> int:

@@ -4,11 +4,17 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from reasoning_rl.rewards.equality.rules import DEFAULT, Rules
+
 MAX_DIGITS = 1000
 """A longer numeral is no answer to anything, and reading one takes quadratic time."""
 
+LEAST_PERCENTAGE = 2
+"""Below it, a number that is not whole and has no percent sign is read as a share."""
+
 _NUMERAL = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+"
-_DECIMAL = re.compile(rf"([-+]?)\s*({_NUMERAL})\s*(%?)")
+_MONEY = r"(?:\\\$\s*)?"
+_DECIMAL = re.compile(rf"{_MONEY}([-+]?)\s*{_MONEY}({_NUMERAL})\s*(%?)")
 _QUOTIENT = re.compile(
     rf"([-+]?)\s*(?:\\frac\s*(?:\{{\s*([-+]?[0-9]+)\s*\}}|([0-9]))\s*(?:\{{\s*([0-9]+)\s*\}}|([0-9]))|({_NUMERAL})\s*/\s*({_NUMERAL}))"
 )
@@ -48,9 +54,15 @@ def _signed(sign: str, value: Fraction) -> Fraction:
     return -value if sign == "-" else value
 
 
-def same_number(a: Numeral, b: Numeral) -> bool:
-    """Equal values; a percent sign may be left out like a unit (50% is 50 and 0.5, yet 50 is not 0.5)."""
-    if a.percent != b.percent:
+def same_number(a: Numeral, b: Numeral, rules: Rules = DEFAULT) -> bool:
+    """Equal values; a percent sign may be left out like a unit (50% is 50 and 0.5, yet 50 is not 0.5; 0.5% is not 0.5)."""
+    if a.percent != b.percent and rules.percent == "optional":
         percent, plain = (a, b) if a.percent else (b, a)
-        return plain.value in {percent.value, percent.value * 100}
-    return a.value == b.value
+        bare = percent.value * 100
+        left_out = bare.denominator == 1 or abs(bare) >= LEAST_PERCENTAGE
+        return _near(plain.value, percent.value, rules.tolerance) or (left_out and _near(plain.value, bare, rules.tolerance))
+    return _near(a.value, b.value, rules.tolerance)
+
+
+def _near(a: Fraction, b: Fraction, tolerance: float) -> bool:
+    return a == b or (tolerance > 0 and abs(a - b) <= Fraction(tolerance) * max(abs(a), abs(b)))

@@ -2,6 +2,8 @@
 
 import re
 
+from reasoning_rl.rewards.equality.rules import Units
+
 _SYNONYMS = {
     "cm": "centimeter centimetre cm",
     "mm": "millimeter millimetre mm",
@@ -11,45 +13,64 @@ _SYNONYMS = {
     "ft": "foot feet ft",
     "yd": "yard yd",
     "mi": "mile mi",
-    "s": "second sec",
+    "s": "second sec s",
     "min": "minute min",
-    "h": "hour hr",
+    "h": "hour hr h",
     "day": "day",
     "week": "week",
     "month": "month",
     "year": "year yr",
-    "g": "gram",
+    "g": "gram g",
     "kg": "kilogram kg",
     "lb": "pound lb",
     "oz": "ounce oz",
-    "l": "liter litre",
+    "ton": "ton tonne",
+    "l": "liter litre l",
     "ml": "milliliter millilitre ml",
-    "mph": "mph",
-    "$": "dollar usd",
-    "¢": "cent",
-    "€": "euro",
+    "gal": "gallon gal",
+    "$": "dollar usd $",
+    "¢": "cent ¢",
+    "€": "euro eur €",
+    "£": "gbp £",
+    "¥": "yen ¥",
     "°": "°",
+    "rad": "radian rad",
+    "n": "newton",
+    "j": "joule",
+    "w": "watt",
+    "mi/h": "mph",
+    "km/h": "kph kmh kmph",
 }
 _CANONICAL = {word: unit for unit, words in _SYNONYMS.items() for word in words.split()}
 _EXPONENT = r"(?:\s*\^\s*\{?\s*([0-9])\s*\}?)?"
 _TEXT_UNIT = re.compile(rf"(.*?[^\s^_{{\\])\s*((?:\\text\s*\{{[^{{}}]*\}}\s*/?\s*)+){_EXPONENT}", re.DOTALL)
-_WORD_UNIT = re.compile(rf"(.*[0-9)}}°!%])\s*([A-Za-z][A-Za-z. ]*){_EXPONENT}", re.DOTALL)
+_WORD_UNIT = re.compile(rf"(.*[0-9)}}°!%])\s*([A-Za-z][A-Za-z. /]*){_EXPONENT}", re.DOTALL)
+_MONEY = re.compile(r"([-+]?)\s*(\\\$|[€£¥])\s*(.+)|(.+?)\s*(\\\$|[¢€£¥])", re.DOTALL)
 _BARE = frozenset(["cm", "mm", "km", "kg", "ft", "lb", "oz", "ml", "sq", "cu"])
-"""Short units that count without \\text around them; a single letter is a variable, and `in` is a word."""
-_DOUBT = re.compile(r"\b(?:not|no|maybe|possibly|perhaps|probably|either|neither|to|than|least|most)\b", re.IGNORECASE)
+"""Short units that count without \\text around them; a single letter is a variable."""
+_AFTER_NUMBER = frozenset(["in", "mi", "yd", "hr", "gal"])
+"""Those that count behind a plain number and a space only."""
+_DOUBT = re.compile(
+    r"\b(?:not?|maybe|possibly|perhaps|probably|either|neither|to|than|least|most|or|but|if|except|is|are|isn|wrong|incorrect|false)\b",
+    re.IGNORECASE,
+)
 """Words after a number that take it back or change it."""
+_WORD = re.compile(r"([a-z]+|[$°¢€£¥])(?:\s*\^\s*([0-9]))?")
+_PER = re.compile(r"/|\bper\b")
 _ORDER = {"square": "2", "sq": "2", "cubic": "3", "cu": "3"}
 
 
 def split_unit(text: str) -> tuple[str, str]:
-    r"""The answer without its unit, and the unit in one spelling; "" where there is none or it names only things counted.
+    r"""The answer without its unit, and the unit in one spelling; "" where there is none or it names things counted. A percent sign stays.
 
     >>> split_unit(r"15\text{ cm}^2"), split_unit("18.90 dollars"), split_unit(r"7\text{ apples}"), split_unit("3x")
     (('15', 'cm^2'), ('18.90', '$'), ('7', ''), ('3x', ''))
     """
+    if money := _MONEY.fullmatch(text):
+        return f"{money[1] or ''}{money[3] or money[4]}", canonical((money[2] or money[5]).strip("\\"), "")
     match = _TEXT_UNIT.fullmatch(text) or _bare_unit(text)
     if match is None or not re.search(r"[0-9A-Za-z)}]", match[1]) or _DOUBT.search(match[2]):
-        return _without_degrees(text)
+        return (text, "%") if text.endswith("%") else _without_degrees(text)
     return match[1].strip(), canonical(re.sub(r"\\text|[{}]", " ", match[2]), match[3] or "")
 
 
@@ -60,7 +81,10 @@ def _bare_unit(text: str) -> re.Match[str] | None:
     if match is None or not words:
         return None
     spaced = text[match.end(1)] == " "
-    fit = all((len(word) > 2 and _known(word)) or word in _BARE or (spaced and len(word) > 3) for word in words)
+    short = _BARE | (frozenset("hsm") if "/" in match[2] else frozenset())
+    if spaced and re.fullmatch(r"[0-9.,]+", match[1]):
+        short |= _AFTER_NUMBER
+    fit = all((len(word) > 2 and _known(word)) or word in short or (spaced and len(word) > 3) for word in words)
     return match if fit else None
 
 
@@ -78,13 +102,24 @@ def _without_degrees(text: str) -> tuple[str, str]:
 
 
 def canonical(words: str, exponent: str) -> str:
-    """`square centimeters` and `cm^2` alike; words that are no known unit count for nothing."""
+    """`square centimeters` and `cm^2` alike, `miles per hour` and `mph`; words that are no known unit count for nothing."""
+    *above, last = _PER.split(words.lower())
+    return "/".join([*(_measure(part, "") for part in above), _measure(last, exponent)]).strip("/")
+
+
+def _measure(words: str, exponent: str) -> str:
+    """A unit to a power; only the power where no more is said than `square units`."""
     found = ""
-    for word in re.findall(r"[A-Za-z$°]+", words.lower()):
-        exponent = _ORDER.get(word, exponent)
+    for word, power in _WORD.findall(words):
+        exponent = power or _ORDER.get(word, exponent)
         found = found or _known(word).replace("unit", "")
-    return f"{found}^{exponent}" if found and exponent not in {"", "1"} else found
+    return f"{found}^{exponent}" if exponent not in {"", "1"} else found
 
 
-def compatible(a: str, b: str) -> bool:
-    return not a or not b or a == b
+def compatible(a: str, b: str, policy: Units = "optional") -> bool:
+    """Whether two answers may be equal as far as their units go; "" is no unit."""
+    if a == b or policy == "ignored":
+        return True
+    if "" in {a, b}:
+        return policy == "optional" or "%" in {a, b}
+    return (a[0] == "^" and b.endswith(a)) or (b[0] == "^" and a.endswith(b))

@@ -13,7 +13,7 @@ from functools import cache, reduce
 from typing import TYPE_CHECKING, Any
 
 from reasoning_rl.rewards.equality.limits import MAX_BITS, MAX_FACTORIAL, TooLarge, Undefined, Unreadable
-from reasoning_rl.rewards.equality.node import Node, symbols
+from reasoning_rl.rewards.equality.node import INVERTIBLE, Node, symbols
 
 if TYPE_CHECKING:
     from mpmath import MPContext  # type: ignore[import-untyped]
@@ -41,22 +41,22 @@ def context() -> "MPContext":
     return _threads.context
 
 
-def same_value(a: Node, b: Node) -> bool:
+def same_value(a: Node, b: Node, tolerance: float = 0.0) -> bool:
     """Equal wherever both are defined. Raises TooLarge, Undefined (nowhere comparable) or Unreadable."""
     names = sorted((symbols(a) | symbols(b)) - CONSTANTS)
     if not names:
-        return close(evaluate(a, {}), evaluate(b, {}))
-    return _same_at_points(a, b, names)
+        return close(evaluate(a, {}), evaluate(b, {}), tolerance)
+    return _same_at_points(a, b, names, tolerance)
 
 
-def _same_at_points(a: Node, b: Node, names: list[str]) -> bool:
-    """A point where only one side is real (a root of a negative number) tells nothing."""
-    telling = 0
+def _same_at_points(a: Node, b: Node, names: list[str], tolerance: float) -> bool:
+    """Where there is no i, a point at which a side is not real (a root of a negative number) tells nothing."""
+    telling, complex_too = 0, "i" in symbols(a) | symbols(b)
     for index in range(POINTS):
         pair = _values(a, b, point(names, index))
-        if pair is not None and _is_real(pair[0]) == _is_real(pair[1]):
+        if pair is not None and (complex_too or (_is_real(pair[0]) and _is_real(pair[1]))):
             telling += 1
-            if not close(*pair):
+            if not close(*pair, tolerance):
                 return False
     if telling < ENOUGH_POINTS:
         raise Undefined("the two are defined together at too few points to compare them")
@@ -81,13 +81,14 @@ def _coordinate(rank: int, index: int) -> Fraction:
     return sign * Fraction(7 + (37 * rank + 61 * index) % 89, 5 + (29 * rank + 53 * index) % 31)
 
 
-def close(a: Number, b: Number) -> bool:
-    """Equal if both are exact, else to 45 digits of the larger."""
-    if isinstance(a, Fraction) and isinstance(b, Fraction):
+def close(a: Number, b: Number, tolerance: float = 0.0) -> bool:
+    """Equal if both are exact, else to 45 digits of the larger; with a `tolerance`, to that share of it."""
+    if isinstance(a, Fraction) and isinstance(b, Fraction) and not tolerance:
         return a == b
     ctx = context()
     a, b = _inexact(a), _inexact(b)
-    return bool(abs(a - b) <= max(abs(a), abs(b)) * ctx.mpf(10) ** -45) or bool(max(abs(a), abs(b)) < ctx.mpf(10) ** -50)
+    share = max(ctx.mpf(tolerance), ctx.mpf(10) ** -45)
+    return bool(abs(a - b) <= max(abs(a), abs(b)) * share) or bool(max(abs(a), abs(b)) < ctx.mpf(10) ** -50)
 
 
 def evaluate(node: Node, at: Mapping[str, Fraction]) -> Number:
@@ -117,6 +118,13 @@ def _constant(name: str) -> Number:
 
 def _inexact(value: Number) -> Number:
     return context().mpf(value.numerator) / value.denominator if isinstance(value, Fraction) else value
+
+
+def as_real(value: Number) -> Number:
+    """An mpf, for values to be put in order. Raises Undefined where it is no real number."""
+    if not _is_real(value):
+        raise Undefined("the value is not real")
+    return _inexact(value).real
 
 
 def _is_real(value: Number) -> bool:
@@ -243,7 +251,7 @@ _OPERATIONS: dict[str, Callable[..., Number]] = {
     "log": _logarithm,
     "lg": _logarithm,
     "ln": lambda a: _logarithm(a, context().e + 0),
-    **{name: _function(name) for name in ("sin", "cos", "tan", "sec", "csc", "cot", "sinh", "cosh", "tanh", "asin", "acos", "atan")},
-    **{f"arc{name}": _function(f"a{name}") for name in ("sin", "cos", "tan")},
+    **{name: _function(name) for name in (*INVERTIBLE, "coth", "sech", "csch")},
+    **{f"{prefix}{name}": _function(f"a{name}") for prefix in ("arc", "a") for name in INVERTIBLE},
     "exp": lambda a: _power(context().e + 0, a),
 }
