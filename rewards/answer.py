@@ -19,7 +19,13 @@ MAX_JOINED = 12
 MAX_TEXT = 2000
 """A longer answer outside a box is prose."""
 
-_NUMBER = r"[-−]?\$?\s?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?(?:\s?/\s?[0-9]+)?|[-−]?\.[0-9]+"
+_NUMBER = (
+    r"[0-9]{1,2}:[0-9]{2}(?:\s*[ap]\.?\s?m\b\.?)?"  # a time of day
+    r"|[-−]?[0-9]+ [0-9]+/[0-9]+"
+    r"|[-−]?(?:\\?\$)?\s?(?:[0-9]{1,3}(?:(?:,|\{,\})[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?(?:\s?/\s?[0-9]+)?"
+    r"(?:\s*(?:\\times|×|\*|x)\s*10\s*\^\s*\{?-?[0-9]+\}?|\s(?:thousand|[mbtr]+illion)\b)?"
+    r"|[-−]?\.[0-9]+"
+)
 _PERCENT = r"\s*(?:\\?%|percent\b|pct\b)"
 _LAST = re.compile(
     rf"\$\$[^$]+\$\$(?:{_PERCENT})?|(?<!\\)\$[^$]+(?<!\\)\$(?:{_PERCENT})?"
@@ -30,9 +36,15 @@ _LAST = re.compile(
 _SAYS = re.compile(r"\b(?:final\s+)?answer\s*(?:is|:)\s*:?", re.IGNORECASE)
 _LINE = re.compile(r"^[ \t]*(?:\*\*)?A(?:nswer)?\s*:(?:\*\*)?[ \t]*(\S[^\n]*)$", re.MULTILINE)
 _HASHES = re.compile(r"####[ \t]*([^\n]+)")
-_DENIED = re.compile(r"(?:not|never|neither)\b", re.IGNORECASE)
+_REMARK = re.compile(r"(?<=[0-9])\s+\((?=[^()]*[A-Za-z]{2})[^()]*\)\s*$")
+_DENIED = re.compile(
+    r"(?:\bnot|\bnever|\bneither|n't|(?:more|less|fewer|greater|larger|smaller|lower|higher) than|at (?:least|most)|up to)\s*(?:be\s+)?$",
+    re.IGNORECASE,
+)
+"""Before a number: it is no answer, or only a bound of one."""
 _BOLD = re.compile(r"(?<![0-9A-Za-z)\]}])\*\*|\*\*(?![0-9A-Za-z(\[{\\-])")
 _JOINT = re.compile(r"\s*(?:,|,?\s*\b(?:and|or)\b)\s*")
+_GOES_ON = re.compile(r"\s*[-−+*/×÷^=]")
 _ASSIGNED = re.compile(r"\$+\s*([A-Za-z]\w*)\s*=")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
 _MATH_WORDS = FUNCTIONS | {"pct", "percent", "and", "cbrt", "binom", "choose"}
@@ -123,7 +135,7 @@ def _boxed(text: str, place: str) -> Found | None:
 
 def _hashes(text: str, task: str) -> Found | None:
     lines = _HASHES.findall(text)
-    return Found(lines[-1].strip(), "hashes", strict=task == "gsm8k") if lines else None
+    return Found(_REMARK.sub("", lines[-1]).strip(), "hashes", strict=task == "gsm8k") if lines else None
 
 
 def _said(text: str) -> Found | None:
@@ -140,12 +152,27 @@ def _reduced(sentence: str) -> Found | None:
     sentence = re.split(r"(?<=[^0-9A-Z])\.\s|\.\s+(?=[A-Z<])", _not_bold(sentence))[0].strip().rstrip(".")
     if not sentence or len(sentence) > MAX_TEXT:
         return None
-    if _is_bare(sentence) or _DENIED.match(sentence):
+    if _is_bare(sentence):
         return Found(sentence, "sentence")
-    last = _last(sentence)
-    if last is not None:
-        return Found(last.text, "sentence")
+    found = _first(sentence) or _last(sentence)
+    if found is not None:
+        return Found(found.text, "sentence")
     return Found(sentence, "sentence") if len(sentence.split()) <= 3 else None
+
+
+def _first(sentence: str) -> Found | None:
+    """The formula or number that the sentence begins with, and those joined to it: what follows is a remark."""
+    match = _LAST.match(sentence)
+    if match is None or _GOES_ON.match(sentence, match.end()):
+        return None
+    end = match.end()
+    while (
+        (joint := _JOINT.match(sentence, end))
+        and (match := _LAST.match(sentence, joint.end()))
+        and ("$" in match[0] or "," not in joint[0])
+    ):
+        end = match.end()
+    return Found(sentence[:end].strip(), "sentence")
 
 
 def _not_bold(text: str) -> str:
@@ -167,7 +194,9 @@ def _last(text: str) -> Found | None:
     if 0 < len(bare) <= 200 and "\n" not in bare and _is_bare(bare):
         return Found(bare, "last")
     matches = deque(_LAST.finditer(text), maxlen=MAX_JOINED)
-    return Found(_joined(text, list(matches)), "last") if matches else None
+    if not matches or _DENIED.search(text[max(0, matches[-1].start() - 30) : matches[-1].start()]):
+        return None
+    return Found(_joined(text, list(matches)), "last")
 
 
 def _joined(text: str, matches: list[re.Match[str]]) -> str:

@@ -15,6 +15,9 @@ from reasoning_rl.rewards.equality.tidy import tidy
 
 _NUMERAL = re.compile(r"-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|-?\.[0-9]+")
 
+_TAKEN_BACK = re.compile(r"\b(?:not|never|neither|than|least|most|wrong|incorrect|thousand|[mbtr]+illion)\b|n't", re.IGNORECASE)
+"""Words by which the number beside them is not what the answer says."""
+
 
 def verify(completion: str, gold: str, task: str = "math", rules: Rules = DEFAULT) -> Score:
     r"""Judge a completion against its gold answer (`task`: `gsm8k`; anything else follows the rules of `math`).
@@ -54,7 +57,7 @@ def _same_only_number(answer: str, gold: str) -> bool:
     """GSM8K's golds are plain numbers: an answer in words with a single number in it says that number."""
     numbers = {read_number(numeral) for numeral in _NUMERAL.findall(tidy(answer))}
     wanted = read_number(tidy(gold))
-    return wanted is not None and len(numbers) == 1 and numbers == {wanted}
+    return wanted is not None and len(numbers) == 1 and numbers == {wanted} and not _TAKEN_BACK.search(answer)
 
 
 def _as_candidates(found: Found, gold: str, match: Match, rules: Rules) -> Match:

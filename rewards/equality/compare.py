@@ -7,14 +7,16 @@ from functools import partial
 from reasoning_rl.rewards.equality.form import Clock, Combined, Form, Items, Leaf, Matrix, Relation, Words, read_form
 from reasoning_rl.rewards.equality.leaf import NAME, same_leaf, tree, variables
 from reasoning_rl.rewards.equality.limits import Undefined, Unreadable
-from reasoning_rl.rewards.equality.node import Node, symbols
+from reasoning_rl.rewards.equality.node import Node, renamed, symbols
 from reasoning_rl.rewards.equality.reals import is_set_of_reals, read_reals
 from reasoning_rl.rewards.equality.rules import DEFAULT, Rules
 from reasoning_rl.rewards.equality.tidy import letters
-from reasoning_rl.rewards.equality.value import CONSTANTS, close, evaluate, point
+from reasoning_rl.rewards.equality.value import CONSTANTS, close, evaluate, point, same_value
 
 _STATED = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|max|min)(?![A-Za-z])")
 """How the left side of an equation begins that says what its right side is the value of."""
+_INDEXED = re.compile("_")
+_FUNCTION = re.compile(r"([A-Za-z])\s*\(\s*([A-Za-z])\s*\)")
 _FLIPPED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", "=": "=", r"\ne": r"\ne"}
 
 
@@ -87,9 +89,13 @@ def _collections(a: Form, b: Form, rules: Rules) -> bool | None:
         return _same_set(a.items, b.items, same)
     if not _ordered(a, b, rules):
         return _same_members(a.items, b.items, same)
-    if {a.kind, b.kind} == {"set", "tuple"} or (a.brackets and b.brackets and a.brackets != b.brackets):
+    if {a.kind, b.kind} == {"set", "tuple"} or _interval_and_list(a, b) or (a.brackets and b.brackets and a.brackets != b.brackets):
         return False
     return _same_in_order(a.items, b.items, rules)
+
+
+def _interval_and_list(a: Items, b: Items) -> bool:
+    return len(a.items) == 2 and "list" in {a.kind, b.kind} and "[" in a.brackets + b.brackets
 
 
 def _ordered(a: Items, b: Items, rules: Rules) -> bool:
@@ -118,18 +124,34 @@ def _relations(a: Form, b: Form, rules: Rules) -> bool | None:
         return None
     if set(a.signs) != {"="}:
         return isinstance(b, Relation) and (_same_chain(a, b, rules) or _same_chain(a, _reversed(b), rules) or _proportional(a, b))
+    if isinstance(b, Relation):
+        return set(b.signs) == {"="} and _equations(a, b, rules)
     value = assigned(a)
-    if isinstance(b, Items) and b.kind == "list" and a.sides[0].startswith("("):
-        named = {letters(side): other for side, other in map(_assignment, b.items) if other}
-        b = Items("tuple", tuple(named[name] for name in letters(a.sides[0]) if name in named)) if named else b
-    if not isinstance(b, Relation):
-        return value is not None and same_form(read_form(value), b, rules)
-    if set(b.signs) != {"="}:
-        return False
-    other = assigned(b)
-    if value is not None and other is not None and _same_name(a, b):
-        return same_text(value, other, rules)
+    return value is not None and same_form(read_form(value), _in_order_of(a.sides[0], b), rules)
+
+
+def _equations(a: Relation, b: Relation, rules: Rules) -> bool:
+    value, other = assigned(a), assigned(b)
+    if value is not None and other is not None:
+        if _same_name(a, b):
+            return same_text(value, other, rules)
+        if arguments := _arguments(a, b):
+            return same_value(tree(value), renamed(tree(other), arguments[1], arguments[0]))
     return _proportional(a, b)
+
+
+def _in_order_of(names: str, form: Form) -> Form:
+    """`y = 2, x = 1` as the tuple that `(x, y)` calls for."""
+    if not isinstance(form, Items) or form.kind != "list" or not names.startswith("("):
+        return form
+    values = {letters(name): value for name, value in map(_assignment, form.items) if value}
+    return Items("tuple", tuple(values[name] for name in letters(names) if name in values)) if values else form
+
+
+def _arguments(a: Relation, b: Relation) -> tuple[str, str] | None:
+    """The letters of `f(x) = …` and `f(t) = …`, which define one function."""
+    x, t = _FUNCTION.fullmatch(a.sides[0]), _FUNCTION.fullmatch(b.sides[0])
+    return (x[2], t[2]) if x and t and x[1] == t[1] else None
 
 
 def _assignment(form: Form) -> tuple[str, Form | None]:
@@ -139,9 +161,19 @@ def _assignment(form: Form) -> tuple[str, Form | None]:
 
 
 def _same_name(a: Relation, b: Relation) -> bool:
-    """The two assign to one name, or one of them is a chain of numbers without any."""
-    names = [{letters(side) for side in relation.sides if NAME.fullmatch(side)} for relation in (a, b)]
-    return not names[0] or not names[1] or bool(names[0] & names[1])
+    """The two assign to one name, an index left out perhaps, or one of them is a chain of numbers without any."""
+    names, others = (
+        {_INDEXED.split(side, maxsplit=1)[0]: letters(side) for side in relation.sides if NAME.fullmatch(side)} for relation in (a, b)
+    )
+    shared = names.keys() & others.keys()
+    alike = any(letters(base) in {names[base], others[base]} or names[base] == others[base] for base in shared)
+    return not names or not others or alike
+
+
+def _same_unknown(a: Relation, b: Relation) -> bool:
+    """Two relations about one bare letter, or its magnitude."""
+    unknown, other = ({name for side in relation.sides for name in variables(side)} for relation in (a, b))
+    return len(unknown) == 1 and unknown == other
 
 
 def assigned(relation: Relation) -> str | None:
@@ -207,8 +239,8 @@ def _ratio(x: Node, y: Node, names: list[str]) -> float | None:
 
 def _intervals(a: Form, b: Form, rules: Rules) -> bool | None:
     """Sets of reals, however they are written; with unknown ends, unions of the same intervals in any order."""
-    if not is_set_of_reals(a) or (isinstance(a, Relation) and isinstance(b, Relation)):
-        return None  # two inequalities are compared as relations: they need not be about one bare name
+    if not is_set_of_reals(a) or (isinstance(a, Relation) and isinstance(b, Relation) and not _same_unknown(a, b)):
+        return None  # such inequalities are compared as relations
     x, y = read_reals(a), read_reals(b)
     if x is not None and y is not None:
         return x.same(y)

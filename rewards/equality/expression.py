@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 
-from reasoning_rl.rewards.equality.limits import MAX_BITS, MAX_DEPTH, MAX_TOKENS, TooLarge, Unreadable
+from reasoning_rl.rewards.equality.limits import MAX_DEPTH, MAX_DIGITS, MAX_TOKENS, TooLarge, Unreadable
 from reasoning_rl.rewards.equality.node import FUNCTIONS, GREEK, INVERTIBLE, Node, in_base
 
 _TOKEN = re.compile(r"\s*(?:([0-9]+(?:\.[0-9]*)?|\.[0-9]+)|(\\[A-Za-z]+|\\[{}|])|([A-Za-z]+)|(.))", re.DOTALL)
@@ -41,7 +41,7 @@ def _tokens(text: str) -> list[str]:
 
 def _letters(word: str) -> list[str]:
     """A word is a function or a product of letters; `xsin` is x times sin, and long words are language."""
-    if word in FUNCTIONS:
+    if word in FUNCTIONS or (word in GREEK and len(word) > 3):
         return ["\\" + word]
     for cut in range(1, len(word)):
         if word[cut:] in FUNCTIONS:
@@ -175,7 +175,7 @@ class _Reader:
         self.depth -= 1
 
     def numeral(self, token: str) -> Node:
-        if len(token) * 3 > MAX_BITS:
+        if len(token) > MAX_DIGITS:
             raise TooLarge("a numeral is too long")
         if self.next == "_":
             return Node("number", value=Fraction(in_base(token, self.subscript())))

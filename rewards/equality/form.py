@@ -212,7 +212,7 @@ def _collected(opener: str, inner: Form, closer: str) -> Form:
         if opener in {"{", r"\{"}:
             return Items("set", inner.items)
         return Items("tuple", inner.items, brackets=f"{'[' if opener == '[' else '('}{']' if closer == ']' else ')'}")
-    return Items("set", (inner,)) if opener == r"\{" else inner
+    return Items("set", (inner,)) if opener == r"\{" and not _is_spread(inner) else inner
 
 
 def _leaf(text: str) -> Leaf:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from reasoning_rl.rewards.equality.expression import read_expression
 from reasoning_rl.rewards.equality.form import Leaf
 from reasoning_rl.rewards.equality.limits import Unreadable
-from reasoning_rl.rewards.equality.node import Node, in_base, renamed, symbols
+from reasoning_rl.rewards.equality.node import Node, has, in_base, renamed, symbols, with_natural_logarithms
 from reasoning_rl.rewards.equality.number import read_number, same_number
 from reasoning_rl.rewards.equality.rules import DEFAULT, Rules
 from reasoning_rl.rewards.equality.units import compatible
@@ -15,7 +15,7 @@ from reasoning_rl.rewards.equality.value import CONSTANTS, same_value
 
 NAME = re.compile(
     r"\\?[A-Za-z]+'*(?:_(?:\{[^{}]*\}|[A-Za-z0-9]))?(?:\([^()]*\))?"  # x, x_1, f(x), \theta
-    r"|\([A-Za-z](?:,\s*[A-Za-z])*\)|\\frac\{[A-Z]+\}\{[A-Z]+\}|\\text\{.*\}|\\angle.*|\|[A-Z]+\|"  # (p,q), NO/BO, |AB|
+    r"|\(\\?[A-Za-z]+(?:,\s*\\?[A-Za-z]+)*\)|\\frac\{[A-Z]+\}\{[A-Z]+\}|\\text\{.*\}|\\angle.*|\|[A-Z]+\|"  # (p,q), NO/BO, |AB|
 )
 _INTEGRATION = frozenset(["C", "c", "K", "k", "C_1", "c_1"])
 _BASED = re.compile(r"(-?)\s*(?:\\text\s*)?[{(]?\s*([0-9A-Za-z]+)\s*[})]?\s*_[{(\s]*([0-9]+)[})\s]*")
@@ -45,7 +45,14 @@ def same_leaf_text(a: str, b: str, rules: Rules = DEFAULT) -> bool:
     if any(infinite):
         return infinite[0] == infinite[1]
     left, right = tree(a), tree(b)
-    return same_value(left, _with_constant_of(left, right), rules.tolerance)
+    right = _with_constant_of(left, right)
+    return same_value(left, right, rules.tolerance) or ("log" in a + b and _same_by_natural_logarithms(left, right, rules))
+
+
+def _same_by_natural_logarithms(a: Node, b: Node, rules: Rules) -> bool:
+    r"""`\log` is to base 10, or, beside a power of e or `\exp`, to base e."""
+    exponential = any(has(side, "symbol", "e") or has(side, "exp") for side in (a, b))
+    return exponential and same_value(with_natural_logarithms(a), with_natural_logarithms(b), rules.tolerance)
 
 
 def _with_constant_of(a: Node, b: Node) -> Node:

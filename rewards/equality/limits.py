@@ -5,9 +5,11 @@ MAX_ANSWER = 6000
 MAX_TOKENS = 1500
 MAX_DEPTH = 40
 """Nesting of an expression; each level costs a few frames of Python's stack."""
-MAX_BITS = 10_000
+MAX_BITS = 30_000
 """Size of an exact number that appears while an expression is evaluated; a longer one goes on with sixty digits."""
-MAX_FACTORIAL = 2000
+MAX_DIGITS = 3000
+"""Of a numeral as written; Python itself reads no more than 4,300."""
+MAX_FACTORIAL = 2500
 MAX_ITEMS = 160
 """Members of a list, set or matrix."""
 

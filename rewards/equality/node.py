@@ -39,6 +39,17 @@ def renamed(node: Node, old: str, new: str) -> Node:
     return replace(node, name=name, args=tuple(renamed(arg, old, new) for arg in node.args))
 
 
+def has(node: Node, op: str, name: str = "") -> bool:
+    """Whether an operation, or a symbol of that name, occurs in the tree."""
+    return (node.op == op and node.name == name) or any(has(arg, op, name) for arg in node.args)
+
+
+def with_natural_logarithms(node: Node) -> Node:
+    """The tree with `log` read as the logarithm to base e where it names no base."""
+    op = "ln" if node.op == "log" and len(node.args) == 1 else node.op
+    return replace(node, op=op, args=tuple(map(with_natural_logarithms, node.args)))
+
+
 def in_base(digits: str, base: str) -> int:
     """The value of a numeral with a base subscript: `52` in base `8` is 42."""
     if not base.isdigit() or len(base) > 2 or not 2 <= int(base) <= 36 or len(digits) > 200:

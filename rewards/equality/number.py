@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from reasoning_rl.rewards.equality.rules import DEFAULT, Rules
 
-MAX_DIGITS = 1000
+MAX_LENGTH = 1000
 """A longer numeral is no answer to anything, and reading one takes quadratic time."""
 
 LEAST_PERCENTAGE = 2
@@ -22,10 +22,11 @@ _QUOTIENT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Numeral:
-    """A number as written: its value, and whether a percent sign made it a hundredth."""
+    """A number as written: its value, whether a percent sign made it a hundredth, and whether it is money."""
 
     value: Fraction
     percent: bool = False
+    money: bool = False
 
 
 def read_number(text: str) -> Numeral | None:
@@ -34,11 +35,11 @@ def read_number(text: str) -> Numeral | None:
     >>> read_number("1,250.50").value, read_number("12.5%").value, read_number(r"-\frac34").value, read_number("3x")
     (Fraction(2501, 2), Fraction(1, 8), Fraction(-3, 4), None)
     """
-    if len(text) > MAX_DIGITS:
+    if len(text) > MAX_LENGTH:
         return None
     if decimal := _DECIMAL.fullmatch(text):
         value = Fraction(_digits(decimal[2]))
-        return Numeral(_signed(decimal[1], value / 100 if decimal[3] else value), bool(decimal[3]))
+        return Numeral(_signed(decimal[1], value / 100 if decimal[3] else value), bool(decimal[3]), "$" in text)
     if quotient := _QUOTIENT.fullmatch(text):
         above, below = (part for part in quotient.groups()[1:] if part is not None)
         if Fraction(_digits(below)) != 0:
@@ -59,7 +60,7 @@ def same_number(a: Numeral, b: Numeral, rules: Rules = DEFAULT) -> bool:
     if a.percent != b.percent and rules.percent == "optional":
         percent, plain = (a, b) if a.percent else (b, a)
         bare = percent.value * 100
-        left_out = bare.denominator == 1 or abs(bare) >= LEAST_PERCENTAGE
+        left_out = not plain.money and (bare.denominator == 1 or abs(bare) >= LEAST_PERCENTAGE)
         return _near(plain.value, percent.value, rules.tolerance) or (left_out and _near(plain.value, bare, rules.tolerance))
     return _near(a.value, b.value, rules.tolerance)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from reasoning_rl.rewards.equality.form import Combined, Form, Items, Leaf, Relation
 from reasoning_rl.rewards.equality.leaf import NAME, infinity, tree, variables
-from reasoning_rl.rewards.equality.value import as_real, close, evaluate
+from reasoning_rl.rewards.equality.value import as_real, close, constant
 
 Real = Any
 """An mpf of the thread's context."""
@@ -106,7 +106,7 @@ def _joined(form: Items) -> Reals | None:
     if isinstance(first, Relation) and first.signs == (r"\ne",):
         others = [Relation((first.sides[0], item.text), first.signs) if isinstance(item, Leaf) else item for item in form.items]
         return _all(r"\cap", [read_reals(item) for item in others])
-    if not all(isinstance(item, Relation) for item in form.items):
+    if not all(isinstance(item, Relation) for item in form.items) and form.joints != {r"\or"}:
         return None
     sets = [read_reals(item) for item in form.items]
     if r"\or" in form.joints:
@@ -179,4 +179,4 @@ def _point(text: str) -> Reals | None:
 
 
 def _constant(text: str) -> Real | None:
-    return None if not text or variables(text) else as_real(evaluate(tree(text), {}))
+    return None if not text or variables(text) else as_real(constant(tree(text)))

@@ -36,6 +36,8 @@ def split_at(text: str, separators: frozenset[str]) -> list[tuple[str, str]]:
     >>> split_at("(1,2), 3", frozenset(","))
     [('', '(1,2)'), (',', '3')]
     """
+    if not any(separator in text for separator in separators):
+        return [("", text.strip())]
     parts, start, separator = [], 0, ""
     for at, token in outside(text):
         if token in separators:

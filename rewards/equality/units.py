@@ -44,7 +44,7 @@ _SYNONYMS = {
 _CANONICAL = {word: unit for unit, words in _SYNONYMS.items() for word in words.split()}
 _EXPONENT = r"(?:\s*\^\s*\{?\s*([0-9])\s*\}?)?"
 _TEXT_UNIT = re.compile(rf"(.*?[^\s^_{{\\])\s*((?:\\text\s*\{{[^{{}}]*\}}\s*/?\s*)+){_EXPONENT}", re.DOTALL)
-_WORD_UNIT = re.compile(rf"(.*[0-9)}}°!%])\s*([A-Za-z][A-Za-z. /]*){_EXPONENT}", re.DOTALL)
+_WORD_UNIT = re.compile(rf"(.*(?:[0-9)}}°!%]|\\pi))\s*([A-Za-z][A-Za-z. /]*){_EXPONENT}", re.DOTALL)
 _MONEY = re.compile(r"([-+]?)\s*(\\\$|[€£¥])\s*(.+)|(.+?)\s*(\\\$|[¢€£¥])", re.DOTALL)
 _BARE = frozenset(["cm", "mm", "km", "kg", "ft", "lb", "oz", "ml", "sq", "cu"])
 """Short units that count without \\text around them; a single letter is a variable."""

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 Number = Any
 """A Fraction while exact, an mpf or mpc of the thread's context once not."""
 
+MAX_POPULATION = 1_000_000
+"""The n of a binomial coefficient."""
 DIGITS = 60
 TOLERANCE = Fraction(1, 10**45)
 MAX_MAGNITUDE = 2**16
 """Of the binary logarithm of an inexact number; sines and exponentials of larger ones cost seconds."""
+MAX_KEPT = 1000
 POINTS = 7
 ENOUGH_POINTS = 3
 CONSTANTS = frozenset(["pi", "e", "i"])
@@ -45,8 +48,18 @@ def same_value(a: Node, b: Node, tolerance: float = 0.0) -> bool:
     """Equal wherever both are defined. Raises TooLarge, Undefined (nowhere comparable) or Unreadable."""
     names = sorted((symbols(a) | symbols(b)) - CONSTANTS)
     if not names:
-        return close(evaluate(a, {}), evaluate(b, {}), tolerance)
+        return close(constant(a), constant(b), tolerance)
     return _same_at_points(a, b, names, tolerance)
+
+
+def constant(node: Node) -> Number:
+    """The value of an expression without variables; kept for a while, since each member of a set is compared with many."""
+    known: dict[Node, Number] = _threads.__dict__.setdefault("constants", {})
+    if len(known) >= MAX_KEPT:
+        known.clear()
+    if node not in known:
+        known[node] = evaluate(node, {})
+    return known[node]
 
 
 def _same_at_points(a: Node, b: Node, names: list[str], tolerance: float) -> bool:
@@ -201,7 +214,9 @@ def _factorial(value: Number) -> Number:
 
 
 def _binomial(n: Number, k: Number) -> Number:
-    if all(isinstance(value, Fraction) and value.denominator == 1 and 0 <= value <= MAX_FACTORIAL for value in (n, k)):
+    if all(isinstance(value, Fraction) and value.denominator == 1 and 0 <= value <= MAX_POPULATION for value in (n, k)):
+        if min(k, n - k) > MAX_FACTORIAL:
+            raise TooLarge(f"a binomial coefficient beyond {MAX_FACTORIAL}")
         return Fraction(math.comb(int(n), int(k)))
     return _factorial(n) / (_factorial(k) * _factorial(n - k))
 

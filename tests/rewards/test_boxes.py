@@ -47,5 +47,15 @@ def test_finding_takes_time_linear_in_the_text(text: str) -> None:
     assert time.perf_counter() - start < 2
 
 
-def test_an_answer_is_looked_for_in_the_tail_only() -> None:
-    assert find_answer(r"\boxed{5}" + "a " * TAIL) is None
+def test_a_box_counts_however_far_up_it_stands_and_a_number_only_in_the_last_lines() -> None:
+    boxed, plain = find_answer(r"\boxed{5}" + "a " * TAIL), find_answer("It is 5.\n" + "a " * TAIL)
+    assert boxed is not None
+    assert (boxed.text, plain) == ("5", None)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [(r"\boxed{", "}"), ("<answer>", "</answer>")])
+def test_what_is_too_long_to_search_is_no_answer_by_its_end(opening: str, closing: str) -> None:
+    found = find_answer(f"So {opening}" + "9\n" * TAIL + f"9{closing}")
+    assert found is not None
+    assert len(found.text) == TAIL
+    assert find_answer("So 9" + r"\cdot 9" * TAIL) is None
