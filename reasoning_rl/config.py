@@ -206,6 +206,8 @@ class VerifierConfig(Section):
     """A number; `true` is none."""
     options: dict[str, bool | int | float | str] = {}
     """Passed to the verifier as keyword arguments."""
+    gate: Literal["none", "answered", "correct"] = "none"
+    """The weighted value counts only where an answer was found, or is correct. The score itself is recorded as it is."""
 
 
 class JudgeConfig(Section):

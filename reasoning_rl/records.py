@@ -72,6 +72,17 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
+class StepScore:
+    """What one step of a chain of thought is worth: a reward r_index(j) of process supervision (DeepSeekMath, arXiv:2402.03300 §4.1.3)."""
+
+    end: int
+    """Offset in the completion's text of the character behind the step."""
+    value: float
+    """In [0, 1]."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """What one verifier says of one completion, and why."""
 
@@ -87,6 +98,8 @@ class Score:
     strict: float | None = None
     """The value had only the required format counted as an answer; None where the distinction means nothing."""
     seconds: float = 0.0
+    steps: tuple[StepScore, ...] = ()
+    """Of a verifier that judges steps, in the order of the text; empty for one that judges the whole."""
 
     def __float__(self) -> float:
         return self.value

@@ -1,21 +1,26 @@
 """A recipe's verifiers, weighted, as one judgement of a completion."""
 
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from reasoning_rl.config import VerifierConfig
-from reasoning_rl.errors import VerifierError
+from reasoning_rl.errors import VerifierError, first_line
 from reasoning_rl.records import Completion, Problem, Score, Verdict
-from reasoning_rl.registry import did_you_mean
 from reasoning_rl.rewards.competition import competition
 from reasoning_rl.rewards.gsm8k import gsm8k
-from reasoning_rl.rewards.trl import is_trl_style
-from reasoning_rl.rewards.verifier import Verifier, accepted_options, as_verifier, find_verifier, judges_answer
+from reasoning_rl.rewards.options import mistakes
+from reasoning_rl.rewards.style import NATIVE, style_of
+from reasoning_rl.rewards.verifier import Verifier, find_verifier, judges_answer, preparation
 
 ANSWER_VERIFIERS: Mapping[str, Verifier] = {"gsm8k": gsm8k, "math": competition}
 """The verifier of answers that belongs to a task."""
+_OPEN: Mapping[str, Callable[[Score], bool]] = {
+    "none": lambda _: True,
+    "answered": lambda answer: answer.verdict not in {"no_answer", "timeout", "too_large", "error"},
+    "correct": lambda answer: answer.value > 0.5,
+}
+"""Whether a gate lets through what a verifier gives, by the score of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,8 @@ class _Weighted:
     options: Mapping[str, object]
     native: bool
     judges_answer: bool
+    gate: str = "none"
+    prepare: Callable[..., object] | None = None
 
 
 class Reward:
@@ -35,14 +42,14 @@ class Reward:
         """Raises VerifierError with every name that can't be found and every option that isn't taken."""
         self._rewards = dict(rewards)
         self._verifiers: list[_Weighted] = []
-        mistakes: list[str] = []
+        wrong: list[str] = []
         for name, config in rewards.items():
             try:
                 self._verifiers.append(_weighted(name, config))
             except VerifierError as mistake:
-                mistakes.append(str(mistake))
-        if mistakes:
-            raise VerifierError("\n".join(mistakes))
+                wrong.append(str(mistake))
+        if wrong:
+            raise VerifierError("\n".join(wrong))
 
     def __reduce__(self) -> tuple[type["Reward"], tuple[dict[str, VerifierConfig]]]:
         return Reward, (self._rewards,)
@@ -51,12 +58,20 @@ class Reward:
     def names(self) -> list[str]:
         return [verifier.name for verifier in self._verifiers]
 
+    def prepare(self) -> None:
+        """What verifiers do once, before any deadline runs, such as loading a model. Raises VerifierError with all that fail."""
+        if failed := [said for verifier in self._verifiers if (said := _prepared(verifier))]:
+            raise VerifierError("\n".join(failed))
+
     def verdict(self, completion: Completion, problem: Problem) -> Verdict:
-        """Σ weight·value over the verifiers. Never raises. Answers are judged in any case, by the task's own verifier if need be."""
+        """Σ weight·value over the verifiers whose gates are open. Never raises.
+
+        Answers are judged in any case, by the task's own verifier if need be.
+        """
         scores = {verifier.name: _scored(verifier, completion, problem) for verifier in self._verifiers}
-        reward = math.fsum(verifier.weight * scores[verifier.name].value for verifier in self._verifiers)
         judge = next((verifier.name for verifier in self._verifiers if verifier.judges_answer), None)
         answer = scores[judge] if judge else _scored(_own_verifier(problem), completion, problem)
+        reward = math.fsum(each.weight * scores[each.name].value for each in self._verifiers if _OPEN[each.gate](answer))
         strict = answer.value if answer.strict is None else answer.strict
         return Verdict(reward, scores, correct=answer.value > 0.5, strict=strict > 0.5, answer=answer)
 
@@ -83,24 +98,31 @@ def _own_verifier(problem: Problem) -> _Weighted:
 
 def _weighted(name: str, config: VerifierConfig) -> _Weighted:
     function = find_verifier(name, f"rewards.{name}")
-    _check_options(function, config.options, f"rewards.{name}")
-    return _Weighted(name, as_verifier(function), config.weight, config.options, not is_trl_style(function), judges_answer(function))
+    if wrong := mistakes(function, config.options, f"rewards.{name}"):
+        raise VerifierError("\n".join(wrong))
+    style = style_of(function)
+    return _Weighted(
+        name,
+        style.adapt(function),
+        config.weight,
+        config.options,
+        native=style is NATIVE,
+        judges_answer=judges_answer(function),
+        gate=config.gate,
+        prepare=preparation(function),
+    )
 
 
-def _check_options(function: Callable[..., object], options: Mapping[str, object], where: str) -> None:
-    known = accepted_options(function)
-    unknown = [option for option in options if known is not None and option not in known]
-    if unknown:
-        raise VerifierError(
-            "\n".join(f"{where}.options.{option}: no such option; {did_you_mean(option, known or [])}" for option in unknown)
-        )
-    missing = [
-        parameter.name
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty and parameter.name not in options
-    ]
-    if missing and not is_trl_style(function):
-        raise VerifierError("\n".join(f"{where}.options.{option}: required by this verifier" for option in missing))
+def _prepared(verifier: _Weighted) -> str | None:
+    """None where it is ready, else why it can't be made so."""
+    try:
+        if verifier.prepare:
+            verifier.prepare(**verifier.options)
+    except VerifierError as failure:
+        return f"rewards.{verifier.name}: {failure}"
+    except Exception as failure:  # noqa: BLE001  # whatever a verifier's author lets it raise is reported with its name
+        return f"rewards.{verifier.name}: can't be prepared: {type(failure).__name__}: {first_line(failure)}"
+    return None
 
 
 def _scored(verifier: _Weighted, completion: Completion, problem: Problem) -> Score:

@@ -11,14 +11,8 @@ from collections.abc import Callable
 
 from reasoning_rl.records import Completion, Problem, Score
 
-
-def is_trl_style(function: Callable[..., object]) -> bool:
-    """Whether the function asks for `completions` (or `completion_ids`), in the plural."""
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):  # a callable without a readable signature
-        return False
-    return "completions" in parameters or "completion_ids" in parameters
+MARKS = frozenset(["completions", "completion_ids"])
+"""Parameters by which such a function is known, in the plural."""
 
 
 def from_trl(function: Callable[..., object]) -> Callable[..., Score]:

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from reasoning_rl.rewards import verify
 
-CASES = [json.loads(line) for line in (Path(__file__).parents[1] / "cases" / "completions.jsonl").read_text().splitlines()]
+FOLDER = Path(__file__).parents[1] / "cases"
+CASES = [json.loads(line) for line in (FOLDER / "completions.jsonl").read_text().splitlines()]
+PAIRS = [json.loads(line) for line in (FOLDER / "pairs.jsonl").read_text().splitlines()]
 SHARED = Path(os.environ.get("REASONING_RL_SHARED", Path(__file__).parents[2].parent / "shared"))
 
 
@@ -35,6 +37,14 @@ def test_a_completion_gets_its_verdict(case: dict[str, Any]) -> None:
     assert score.verdict == case["verdict"], score
     assert score.value == float(case["verdict"] == "correct")
     assert score.strict == score.value * case["strict"]
+
+
+@pytest.mark.parametrize("group", sorted({pair["class"] for pair in PAIRS}))
+def test_pairs_of_a_class_are_judged_as_labelled(group: str) -> None:
+    for pair in PAIRS:
+        if pair["class"] == group:
+            score = verify(pair["completion"], pair["gold"], pair["task"])
+            assert (score.value > 0.5) == pair["label"], (pair, score)
 
 
 def test_a_score_says_what_was_found_and_how_it_was_decided() -> None:

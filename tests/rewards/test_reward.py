@@ -2,11 +2,13 @@
 
 import pickle
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from reasoning_rl.config import VerifierConfig
-from reasoning_rl.errors import VerifierError
+from reasoning_rl.errors import ConfigError, VerifierError
+from reasoning_rl.recipes import load_config
 from reasoning_rl.records import Completion, Problem, Task
 from reasoning_rl.rewards.reward import Reward, check_gold
 
@@ -75,7 +77,9 @@ def test_all_mistakes_of_a_recipe_are_told_at_once() -> None:
     with pytest.raises(VerifierError) as mistake:
         Reward(recipe)
     first, second, third = str(mistake.value).splitlines()
-    assert first.startswith("rewards.symbolc: no such verifier; known: format, gsm8k, length, math")
+    assert first.startswith(
+        "rewards.symbolc: no such verifier; known: cosine, format, gsm8k, language, length, math, repetition, reward_model, steps"
+    )
     assert second.endswith("Did you mean 'format'?")
     assert third == "rewards.length.options.max_token: no such option; known: cache, max_tokens. Did you mean 'max_tokens'?"
 
@@ -129,3 +133,63 @@ def test_a_bad_gold_is_refused_with_a_reason(gold: str, task: Task, reason: str)
     refusal = check_gold(problem(gold, task))
     assert refusal is not None
     assert reason in refusal
+
+
+@pytest.mark.parametrize(
+    ("text", "gate", "reward"),
+    [
+        ("#### 5", "none", 1.0),
+        ("#### 6", "none", 1.0),
+        ("", "none", 1.0),
+        ("#### 5", "answered", 1.0),
+        ("#### 6", "answered", 1.0),
+        ("", "answered", 0.0),
+        ("#### 5", "correct", 1.0),
+        ("#### 6", "correct", 0.0),
+        ("", "correct", 0.0),
+    ],
+)
+def test_a_gate_lets_the_value_through_by_the_answer(text: str, gate: Literal["none", "answered", "correct"], reward: float) -> None:
+    # `length` is worth 1 for every completion as short as these
+    verdict = Reward({"length": VerifierConfig(gate=gate)}).verdict(completion(text), problem())
+    assert verdict.reward == reward
+    assert verdict.scores["length"].value == 1.0  # recorded as it is
+
+
+def test_a_gate_goes_by_the_recipes_own_judge_of_answers() -> None:
+    strict = VerifierConfig(weight=0.0, options={"strict": True})
+    reward = Reward({"gsm8k": strict, "length": VerifierConfig(gate="answered")})
+    assert [reward.verdict(completion(text), problem()).reward for text in ("It is 5.", "#### 6")] == [0.0, 1.0]
+
+
+def test_what_verifiers_prepare_is_done_once_with_their_options(tmp_path: Path) -> None:
+    body = (
+        "seen = []\ndef ready(*, depth): seen.append(depth)\n"
+        "@verifier('mine', prepare=ready)\ndef mine(completion, problem, *, depth): return Score(1.0, reason=str(seen))"
+    )
+    name, _ = from_file(tmp_path, body).popitem()
+    reward = Reward({name: VerifierConfig(options={"depth": 3}), "gsm8k": VerifierConfig()})
+    reward.prepare()
+    assert [reward.verdict(completion("5"), problem()).scores[name].reason for _ in range(2)] == ["[3]", "[3]"]
+
+
+def test_all_that_cannot_be_prepared_are_told_at_once(tmp_path: Path) -> None:
+    body = "def ready():\n    raise {}\n@verifier('{}', prepare=ready)\ndef {}(completion, problem): return Score(1.0)"
+    first = from_file(tmp_path, body.format("OSError('no disk\\nat all')", "one", "one"), "one")
+    second = from_file(
+        tmp_path, "from reasoning_rl.errors import VerifierError\n" + body.format("VerifierError('no')", "two", "two"), "two"
+    )
+    with pytest.raises(VerifierError) as failure:
+        Reward({**first, **second}).prepare()
+    said = [line.split(": ", 1)[1] for line in str(failure.value).splitlines()]
+    assert said == ["can't be prepared: OSError: no disk", "no"]
+
+
+def test_a_gate_of_the_command_line_leaves_the_recipes_weight() -> None:
+    config = load_config("cpu", ["rewards.format.gate=answered"])
+    assert config.rewards["format"] == VerifierConfig(weight=0.1, gate="answered")
+
+
+def test_an_unknown_gate_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"rewards\.format\.gate: found 'right'; it should be 'none', 'answered' or 'correct'"):
+        load_config("cpu", ["rewards.format.gate=right"])

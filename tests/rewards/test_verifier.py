@@ -12,7 +12,6 @@ from reasoning_rl.config import VerifierConfig
 from reasoning_rl.errors import VerifierError
 from reasoning_rl.records import Completion, Problem
 from reasoning_rl.rewards.reward import Reward
-from reasoning_rl.rewards.trl import is_trl_style
 from reasoning_rl.rewards.verifier import VERIFIERS, find_verifier, judges_answer, verifier
 
 PROBLEM = Problem(id="t/0", source="t", split="test", question="2+3?", gold="5", task="gsm8k", level="easy")
@@ -132,10 +131,6 @@ def test_two_verifiers_of_one_name_are_refused() -> None:
 
 def test_answer_verifiers_say_that_they_are() -> None:
     assert [name for name in ("format", "gsm8k", "length", "math") if judges_answer(VERIFIERS.get(name))] == ["gsm8k", "math"]
-
-
-def test_a_callable_without_a_signature_is_not_trl_style() -> None:
-    assert not is_trl_style(min)
 
 
 def test_the_folder_is_imported_under_one_name_only(tmp_path: Path) -> None:
