@@ -6,7 +6,6 @@ import shlex
 import signal
 import sys
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from reasoning_rl.config import Config
-    from reasoning_rl.records import Score
+    from reasoning_rl.rescoring.request import Request
 
 INTERRUPTED, TERMINATED = 130, 143
 _NOT_A_TERMINAL_WIDTH = 120
@@ -239,38 +238,65 @@ def show(
 
 @_command
 def verify(
-    file: Annotated[
-        Path | None, typer.Argument(help="JSONL or parquet with the columns completion, gold and perhaps task.", show_default=False)
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="JSONL or parquet with completions and golds; a run's folder; an evaluation's.", show_default=False),
     ] = None,
-    completion: Annotated[str | None, typer.Option(help="The text to judge.")] = None,
-    gold: Annotated[str | None, typer.Option(help="The right answer.")] = None,
-    task: Annotated[TaskName, typer.Option(help="The convention of the gold answer.")] = TaskName.math,
+    completion: Annotated[str | None, typer.Option(help="One text to judge, in place of files.")] = None,
+    gold: Annotated[str | None, typer.Option(help="Its right answer.")] = None,
+    task: Annotated[TaskName | None, typer.Option(help="The convention of the golds; by default the row's, the run's, or math.")] = None,
+    reward: Annotated[
+        list[str] | None, typer.Option(help="A verifier, as name, name=weight or name={options: …}; by default the task's own.")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option("--recipe", "-r", help="Judge by the rewards of this recipe.")] = None,
+    against: Annotated[str | None, typer.Option(help="Compare with this column, or with this verifier.")] = None,
+    examples: Annotated[int, typer.Option(min=0, help="How many of each kind of disagreement.")] = 5,
+    out: Annotated[Path | None, typer.Option(help="Write the verdicts to this parquet file.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the tables to this Markdown file.")] = None,
+    completion_column: Annotated[str, typer.Option(help="What the column of completions is called.")] = "completion",
+    gold_column: Annotated[str, typer.Option(help="What the column of right answers is called.")] = "gold",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that judge; by default the recipe's, or one for each core.")] = None,
+    deadline: Annotated[float | None, typer.Option(min=0.01, help="Seconds for one completion; by default the judge's.")] = None,
 ) -> None:
-    """Judge one completion, or all of a file: a JSON line for each."""
-    if file is not None and completion is None and gold is None:
-        _verify_file(file, task)
-    elif file is None and completion is not None and gold is not None:
+    """Judge one completion, or all of many files again: how they fall, and how far they agree with labels or another verifier."""
+    if files and completion is None and gold is None:
+        from reasoning_rl.rescoring.request import Request
+
+        _verify_files(
+            Request(
+                places=files,
+                task=task.value if task else None,
+                rewards=reward or [],
+                recipe=recipe,
+                against=against,
+                out=out,
+                report=report,
+                examples=examples,
+                workers=workers,
+                deadline_s=deadline,
+                completion_column=completion_column,
+                gold_column=gold_column,
+            )
+        )
+    elif not (files or reward or recipe or against or out or report) and completion is not None and gold is not None:
         from reasoning_rl.rewards import verify as judge
 
-        typer.echo(_json(judge(completion, gold, task.value)))
+        typer.echo(json.dumps(asdict(judge(completion, gold, task.value if task else "math")), ensure_ascii=False))
     else:
-        raise ConfigError("verify: give either a file, or both --completion and --gold")
+        raise ConfigError("verify: give either a file, or both --completion and --gold, which go with no option but --task")
 
 
-def _verify_file(file: Path, task: TaskName) -> None:
-    from reasoning_rl.rescoring import read_answers
-    from reasoning_rl.rewards import verify as judge
+def _verify_files(request: "Request") -> None:
+    """Ctrl-C ends it in its own words: the same command would begin anew."""
+    from rich.console import Console
 
-    verdicts: Counter[str] = Counter()
-    for answer in read_answers(file, task.value):
-        score = judge(answer.completion, answer.gold, answer.task)
-        verdicts[score.verdict] += 1
-        typer.echo(_json(score))
-    typer.echo(", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()) or "no rows", err=True)
+    from reasoning_rl.rescoring.rescore import rescore
 
-
-def _json(score: "Score") -> str:
-    return json.dumps(asdict(score), ensure_ascii=False)
+    try:
+        rescore(request, _console(), Console(stderr=True))
+    except (KeyboardInterrupt, Terminated) as stop:
+        typer.echo("Stopped.", err=True)
+        raise typer.Exit(INTERRUPTED if isinstance(stop, KeyboardInterrupt) else TERMINATED) from None
 
 
 @_command

@@ -95,9 +95,18 @@ def test_a_file_is_judged_row_by_row(suffix: str, tmp_path: Path) -> None:
         rows.to_json(path, orient="records", lines=True)
     else:
         rows.to_parquet(path)
-    result = run("verify", path)
-    assert [json.loads(line)["verdict"] for line in result.stdout.splitlines()] == ["correct", "wrong"]
-    assert result.stderr == "1 correct, 1 wrong\n"
+    result = run("verify", path, "--out", tmp_path / "verdicts.parquet", "--workers", 1)
+    assert result.exit_code == 0, result.output
+    assert list(pd.read_parquet(tmp_path / "verdicts.parquet")["verdict"]) == ["correct", "wrong"]
+    assert "2 answers: 50.00% correct, 50.00% in the required format" in result.stdout
+
+
+def test_stored_rollouts_are_judged_again_beside_their_old_verdicts(tmp_path: Path) -> None:
+    stored(tmp_path, 1.0, 0.0, text="2 and")
+    result = run("verify", tmp_path / "first", "--against", "verdict", "--examples", 1, "--workers", 1)
+    assert result.exit_code == 0, result.output
+    assert "the task's verifier and verdict" in result.stdout
+    assert "of 2 (" in result.stdout
 
 
 def stored(runs: Path, *rewards: float, text: str = "[red]x[/red]") -> Path:
@@ -205,6 +214,7 @@ def test_an_unknown_objective_ends_with_2() -> None:
 
 def test_an_option_that_is_missing_ends_with_2() -> None:
     refused(2, "give either a file, or both --completion and --gold", "verify", "--gold", "2")
+    refused(2, "go with no option but --task", "verify", "--completion", "2", "--gold", "2", "--out", "verdicts.parquet")
     assert run("show").exit_code == 2
     assert run("nosuch").exit_code == 2
 
@@ -327,6 +337,14 @@ def test_comparing_what_is_no_report_ends_with_8(tmp_path: Path) -> None:
 def test_answers_that_cannot_be_read_end_with_3(content: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "answers.jsonl").write_text(content)
     refused(3, said, "verify", tmp_path / "answers.jsonl")
+
+
+def test_a_verifier_that_cannot_be_asked_ends_with_2_or_5(tmp_path: Path) -> None:
+    (tmp_path / "answers.jsonl").write_text('{"completion": "2", "gold": "2"}\n')
+    refused(5, "rewards.maths: no such verifier", "verify", tmp_path / "answers.jsonl", "--reward", "maths")
+    refused(5, "Nor is it a column; there are completion, gold", "verify", tmp_path / "answers.jsonl", "--against", "label")
+    refused(2, "rewards.math.weight: found 'x'", "verify", tmp_path / "answers.jsonl", "--reward", "math=x")
+    refused(7, "can't be written", "verify", tmp_path / "answers.jsonl", "--out", tmp_path / "answers.jsonl" / "verdicts.parquet")
 
 
 def test_files_of_answers_that_are_absent_or_no_parquet_end_with_3(tmp_path: Path) -> None:

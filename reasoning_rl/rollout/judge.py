@@ -1,20 +1,23 @@
 """Judging in worker processes that can be killed: a deadline for each completion, kept by the parent, and a limit to memory.
 
-    Judge ─(chunk of completions)─► worker ─(one verdict at a time)─► Judge
+    Judge ─(chunk of completions)─► worker ─(a few milliseconds' verdicts at a time)─► Judge
+                                           ─(a byte for each item taken up)─►
 
-A completion on which a verifier hangs, crashes or fills the memory gets a verdict that says so; all others are judged as if alone.
+A completion on which a verifier hangs, crashes or fills the memory gets a verdict that says so; all others are judged as if alone. What a
+worker had judged but not sent when it was lost is judged again.
 """
 
 import contextlib
-import itertools
 import math
+import os
 import signal
 import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, islice
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -22,17 +25,18 @@ from typing import Self
 
 from reasoning_rl.config import JudgeConfig, VerifierConfig
 from reasoning_rl.errors import VerifierError
-from reasoning_rl.records import Completion, Outcome, Problem, Score, Verdict
+from reasoning_rl.records import Outcome, Score, Verdict
 from reasoning_rl.rewards.child import start_python
 from reasoning_rl.rewards.reward import Reward
-from reasoning_rl.rollout.judge_worker import Job
+from reasoning_rl.rollout.judge_messages import Item, pack_items, unpack_verdict
+from reasoning_rl.rollout.judge_worker import HELD_S, READY, SPENT, Job
 
-CHUNK = 64
-"""Completions sent to a worker at a time: enough to hide the sending, few enough to share the last of them fairly."""
-START_S = 60.0
-"""A worker that has not started by then never will."""
-
-Item = tuple[Completion, Problem]
+CHUNK = 256
+"""Completions sent to a worker at a time, at most: enough to hide the sending. They shrink towards the end of a batch, to be fair."""
+CHUNK_SIZE = 1_000_000
+"""Characters and tokens of a chunk, at most, one item excepted: it must not fill the memory of the worker that reads it."""
+START_S = 600.0
+"""A worker that has not started by then never will; some load models first."""
 
 
 @dataclass
@@ -41,17 +45,32 @@ class _Worker:
 
     process: "subprocess.Popen[bytes]"
     connection: Connection
+    progress: Connection
+    """Holds a byte for each item taken up."""
     pending: deque[int] = field(default_factory=deque)
-    """Indices of the items it has not answered yet; it is at the first of them."""
+    """Indices of the items it has not answered yet."""
+    taken_up: int = 0
+    """How many of these it is known to have taken up; it is at the last of them."""
     ready: bool = False
     since: float = 0.0
-    """When it was started, or took up the item it is at."""
+    """When it was started, or last sent or was sent something; it took up the item it is at no later than HELD_S afterwards."""
+
+    def answered(self) -> int:
+        """Index of the next item it has answered."""
+        self.taken_up -= 1
+        return self.pending.popleft()
+
+    def look(self) -> None:
+        """Learn how far it is."""
+        with contextlib.suppress(BlockingIOError):  # nothing new
+            self.taken_up += len(os.read(self.progress.fileno(), 1 << 16))
 
     def end(self) -> None:
-        """Kill and reap it; its connection is closed."""
+        """Kill and reap it; its connections are closed."""
         self.process.kill()
         self.process.wait()
         self.connection.close()
+        self.progress.close()
 
 
 class Judge:
@@ -98,29 +117,30 @@ class Judge:
         for worker in [worker for worker in self._workers if worker.ready and not worker.pending and worker.process.poll() is not None]:
             self._workers.remove(worker)
             worker.end()
-        wanted = min(self._config.workers, batch.chunks_left + sum(bool(worker.pending) for worker in self._workers))
+        wanted = min(self._config.workers, batch.left + sum(bool(worker.pending) for worker in self._workers))
         while len(self._workers) < wanted:
             self._workers.append(self._started())
         for worker in list(self._workers):
-            if worker.ready and not worker.pending and batch.chunks_left:
+            if worker.ready and not worker.pending and batch.left:
                 self._send(worker, batch)
 
     def _started(self) -> _Worker:
-        ours, theirs = Pipe()
-        with theirs:
-            statement = f"from reasoning_rl.rollout.judge_worker import main; main({theirs.fileno()})"
-            process = start_python(statement, pass_fds=[theirs.fileno()])
-        worker = _Worker(process, ours, since=time.monotonic())
+        (ours, theirs), (progress, mark) = Pipe(), Pipe(duplex=False)
+        os.set_blocking(progress.fileno(), False)
+        with theirs, mark:
+            statement = f"from reasoning_rl.rollout.judge_worker import main; main({theirs.fileno()}, {mark.fileno()})"
+            process = start_python(statement, pass_fds=[theirs.fileno(), mark.fileno()])
+        worker = _Worker(process, ours, progress, since=time.monotonic())
         with contextlib.suppress(BrokenPipeError):  # a process that died at once is noticed when it is listened to
             ours.send(Job(self._reward, self._config.deadline_s, self._config.memory_mib))
         return worker
 
     def _send(self, worker: _Worker, batch: "_Batch") -> None:
         chunk = batch.take()
-        worker.pending = deque(chunk)
+        worker.pending, worker.taken_up = deque(chunk), 0
         worker.since = time.monotonic()
         with contextlib.suppress(BrokenPipeError):  # its death is noticed when it is listened to
-            worker.connection.send([batch.items[index] for index in chunk])
+            worker.connection.send_bytes(pack_items(batch.items[index] for index in chunk))
 
     def _hear(self, batch: "_Batch") -> None:
         """Take what the workers have to say; kill those that are over their time."""
@@ -134,34 +154,46 @@ class Judge:
                 self._lose(worker, batch, "timeout", f"no verdict after {self._config.deadline_s:g} s")
 
     def _limit(self, worker: _Worker) -> float:
-        return self._config.deadline_s if worker.ready else START_S
+        return self._config.deadline_s + HELD_S if worker.ready else START_S
 
     def _listen(self, worker: _Worker, batch: "_Batch") -> None:
         try:
-            while worker.connection.poll():
+            while not worker.connection.closed and worker.connection.poll():
                 self._heard(worker, worker.connection.recv(), batch)
         except (EOFError, OSError):
             code = worker.process.wait()
             self._lose(worker, batch, "error", f"the worker {_death(code)} while judging it")
 
     def _heard(self, worker: _Worker, message: object, batch: "_Batch") -> None:
-        if isinstance(message, Verdict):
-            batch.verdicts[worker.pending.popleft()] = message
-        elif message == "ready":
+        worker.since = time.monotonic()
+        worker.look()
+        if isinstance(message, list):
+            batch.verdicts.update({worker.answered(): unpack_verdict(verdict) for verdict in message})
+        elif message == READY:
             worker.ready = True
+        elif message == SPENT:
+            self._dismiss(worker, batch)
         else:
             raise VerifierError(f"judge: a worker can't start: {message}")
-        worker.since = time.monotonic()
 
     def _lose(self, worker: _Worker, batch: "_Batch", outcome: Outcome, reason: str) -> None:
-        """End a worker that overran or died: the item it was at is lost, those behind it go to another."""
-        worker.end()
-        self._workers.remove(worker)
+        """End a worker that overran or died: the item it was at is lost, the others that it has not answered go to another."""
+        worker.process.kill()
+        worker.process.wait()
+        worker.look()
         if not worker.ready:
             raise VerifierError(f"judge: a worker can't start: {reason}")
         if worker.pending:
-            batch.verdicts[worker.pending.popleft()] = self._lost(outcome, reason)
-            batch.give_back(worker.pending)
+            at = max(worker.taken_up - 1, 0)
+            batch.verdicts[worker.pending[at]] = self._lost(outcome, reason)
+            del worker.pending[at]
+        self._dismiss(worker, batch)
+
+    def _dismiss(self, worker: _Worker, batch: "_Batch") -> None:
+        """End a worker; what it has not answered goes to another."""
+        worker.end()
+        self._workers.remove(worker)
+        batch.give_back(worker.pending)
 
     def _lost(self, outcome: Outcome, reason: str) -> Verdict:
         """Which verifier it was can't be told from outside, so each says the same."""
@@ -174,35 +206,43 @@ class Judge:
 
 
 class _Batch:
-    """Items, the chunks that nobody has taken yet, and the verdicts so far."""
+    """Items, those that no worker has taken yet, and the verdicts so far."""
 
     def __init__(self, items: Sequence[Item], workers: int) -> None:
         self.items = items
         self.verdicts: dict[int, Verdict] = {}
-        size = max(1, min(CHUNK, math.ceil(len(items) / workers / 2)))
-        self._chunks = deque(list(range(start, min(start + size, len(items)))) for start in range(0, len(items), size))
+        self._workers = workers
+        self._untaken = deque(range(len(items)))
 
     @property
     def unfinished(self) -> bool:
         return len(self.verdicts) < len(self.items)
 
     @property
-    def chunks_left(self) -> int:
-        return len(self._chunks)
+    def left(self) -> int:
+        return len(self._untaken)
 
     def take(self) -> list[int]:
-        return self._chunks.popleft()
+        """The next chunk: half of a fair share of what is left, within the bounds of a chunk."""
+        fair = min(CHUNK, math.ceil(self.left / self._workers / 2))
+        sizes = accumulate(_size(self.items[index]) for index in self._untaken)
+        fitting = sum(1 for size in islice(sizes, fair) if size <= CHUNK_SIZE)
+        return [self._untaken.popleft() for _ in range(max(1, fitting))]
 
-    def give_back(self, indices: Sequence[int]) -> None:
-        if indices:
-            self._chunks.appendleft(list(indices))
+    def give_back(self, indices: Iterable[int]) -> None:
+        self._untaken.extendleft(reversed(list(indices)))
 
     def results(self) -> list[Verdict]:
         return [self.verdicts[index] for index in range(len(self.items))]
 
 
+def _size(item: Item) -> int:
+    completion, problem = item
+    return sum(map(len, (completion.text, completion.token_ids, completion.logprobs, problem.question, problem.gold)))
+
+
 def _death(code: int) -> str:
     if code >= 0:
         return f"ended itself (exit code {code})"
-    name = next(itertools.chain((known.name for known in signal.Signals if known == -code), [str(-code)]))
+    name = next((known.name for known in signal.Signals if known == -code), str(-code))
     return f"was ended by {name}"

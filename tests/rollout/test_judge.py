@@ -17,14 +17,17 @@ import pytest
 
 from reasoning_rl.config import JudgeConfig, VerifierConfig
 from reasoning_rl.errors import VerifierError
-from reasoning_rl.records import Completion, Problem, Verdict
+from reasoning_rl.records import Completion, Problem, Score, StepScore, Verdict
 from reasoning_rl.rollout import judge_worker
-from reasoning_rl.rollout.judge import Judge, _death
+from reasoning_rl.rollout.judge import CHUNK, CHUNK_SIZE, Judge, _Batch, _death
+from reasoning_rl.rollout.judge_messages import pack_items, pack_verdict, unpack_items, unpack_verdict
 from reasoning_rl.rollout.judge_worker import Job, limit_memory, serve
 
 POISON = """
 import os, time
 from reasoning_rl.records import Score
+
+KEPT = []
 
 def taste(completion, problem):
     text = completion.text
@@ -39,6 +42,15 @@ def taste(completion, problem):
         bytearray(1 << 40)
     if text == "raise":
         raise ValueError("bitter")
+    if text == "leak":
+        KEPT.append(bytearray(200 << 20))
+    if text == "hoard":
+        while True:
+            KEPT.append(bytearray(64 << 20))
+    if text == "need":
+        bytearray(200 << 20)
+    if text == "unsendable":
+        return Score(1.0, reason=lambda: None)
     if text == "pid":
         return Score(1.0, reason=str(os.getpid()))
     return Score(1.0, reason="fine")
@@ -177,37 +189,112 @@ def test_a_worker_ignores_ctrl_c_before_it_runs_a_line(poison: dict[str, Verifie
     assert reasons(verdicts) == [("scored", str(started[0]))]
 
 
-def test_the_worker_loop_answers_each_item_until_the_connection_closes(poison: dict[str, VerifierConfig]) -> None:
-    ours, theirs = multiprocessing.Pipe()
-    thread = threading.Thread(target=serve, args=(theirs,), kwargs={"limit": False})
+def served(poison: dict[str, VerifierConfig], *texts: str) -> tuple[list[list[Verdict]], int]:
+    """The messages in which a worker answers these items, and how many it said it had taken up."""
+    (ours, theirs), (progress, mark) = multiprocessing.Pipe(), multiprocessing.Pipe(duplex=False)
+    thread = threading.Thread(target=serve, args=(theirs, mark.fileno()), kwargs={"limit": False})
     thread.start()
     ours.send(Job(poison, 1.0, 512))
     assert ours.recv() == "ready"
-    ours.send([item("ok"), item("raise")])
-    assert [ours.recv().reward for _ in range(2)] == [1.0, 0.0]
+    ours.send_bytes(pack_items([item(text) for text in texts]))
+    messages: list[list[Verdict]] = []
+    while sum(map(len, messages)) < len(texts):
+        messages.append([unpack_verdict(verdict) for verdict in ours.recv()])
     ours.close()
     thread.join(5)
     assert not thread.is_alive()
+    taken_up = len(os.read(progress.fileno(), 100))
+    for connection in (theirs, progress, mark):
+        connection.close()
+    return messages, taken_up
+
+
+@pytest.mark.parametrize(("held_s", "rewards"), [(60.0, [[1.0, 0.0, 1.0]]), (0.0, [[1.0], [0.0], [1.0]])])
+def test_the_worker_loop_answers_each_item_until_the_connection_closes(
+    held_s: float, rewards: list[list[float]], poison: dict[str, VerifierConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Together as long as none is held for too long."""
+    monkeypatch.setattr(judge_worker, "HELD_S", held_s)
+    messages, taken_up = served(poison, "ok", "raise", "ok")
+    assert [[verdict.reward for verdict in message] for message in messages] == rewards
+    assert taken_up == 3
 
 
 def test_a_worker_process_limits_itself_before_it_is_ready(poison: dict[str, VerifierConfig], monkeypatch: pytest.MonkeyPatch) -> None:
     limits: list[int] = []
     monkeypatch.setattr(judge_worker, "limit_memory", limits.append)
-    ours, theirs = multiprocessing.Pipe()
+    (ours, theirs), (progress, mark) = multiprocessing.Pipe(), multiprocessing.Pipe(duplex=False)
     heard: list[object] = []
 
     def parent() -> None:
         ours.send(Job(poison, 1.0, 512))
-        ours.send([(Completion("ok", ()), replace(problem(), task="math"))])
+        ours.send_bytes(pack_items([(Completion("ok", ()), replace(problem(), task="math"))]))
         heard.extend(ours.recv() for _ in range(2))
         ours.close()
 
     thread = threading.Thread(target=parent)
     thread.start()
-    serve(theirs, limit=True)
+    with progress, mark:
+        serve(theirs, mark.fileno(), limit=True)
     thread.join()
     assert (limits, heard[0]) == ([512], "ready")
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_records_arrive_as_they_were_sent() -> None:
+    completion = Completion("a", (1, 2), (-0.5, -1.5), "length", 7)
+    items = [(completion, replace(problem(), level="5", solution="2+3=5")), item("b")]
+    score = Score(0.5, "wrong", "why", "4", "5", "number", 0.25, 0.125, (StepScore(3, 0.5, "so"),))
+    verdict = Verdict(0.75, {"gsm8k": score, "format": Score(1.0)}, correct=True, strict=True, answer=score)
+    assert unpack_items(pack_items(items)) == items
+    assert unpack_verdict(pack_verdict(verdict)) == verdict
+    assert unpack_verdict(pack_verdict(Verdict(1.0))) == Verdict(1.0)
+
+
+def test_chunks_shrink_towards_the_end_and_hold_no_more_than_a_worker_can_read() -> None:
+    batch = _Batch([item("x")] * 2000, workers=2)
+    sizes = []
+    while batch.left:
+        sizes.append(len(batch.take()))
+    assert sizes[:3] == [CHUNK, CHUNK, CHUNK]
+    assert sizes == sorted(sizes, reverse=True)
+    assert (sizes[-1], sum(sizes)) == (1, 2000)
+    long = _Batch([item("x" * (CHUNK_SIZE // 3))] * 8 + [item("x" * CHUNK_SIZE)] * 2, workers=1)
+    assert [long.take() for _ in range(4)] == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert [long.take() for _ in range(2)] == [[8], [9]]
+
+
+def test_what_a_killed_worker_had_not_sent_is_judged_again(poison: dict[str, VerifierConfig]) -> None:
+    texts = ["pid"] * 30 + ["hang"] + ["pid"] * 30 + ["exit"] + ["pid"] * 30
+    with Judge(poison, JudgeConfig(deadline_s=1)) as judge:
+        found = reasons(judge.judge([item(text) for text in texts]))
+    assert (found[30], found[61]) == (
+        ("timeout", "no verdict after 1 s"),
+        ("error", "the worker ended itself (exit code 3) while judging it"),
+    )
+    assert {outcome for outcome, _ in found[:30] + found[31:61] + found[62:]} == {"scored"}
+    assert 1 <= len({pid for outcome, pid in found if outcome == "scored"}) <= 3
+
+
+def test_a_verdict_that_cannot_be_sent_costs_no_other(poison: dict[str, VerifierConfig]) -> None:
+    texts = ["ok"] * 10 + ["unsendable"] + ["ok"] * 10
+    with Judge(poison, JudgeConfig()) as judge:
+        verdicts = judge.judge([item(text) for text in texts])
+    assert [verdict.judgement.verdict == "error" for verdict in verdicts] == [text == "unsendable" for text in texts]
+
+
+def test_leaked_memory_is_no_items_fault(poison: dict[str, VerifierConfig]) -> None:
+    """Two leaks fit into a worker; the item that finds no memory left is judged by a new one."""
+    texts = ["ok", *["leak"] * 5, "need", "ok"]
+    with Judge(poison, JudgeConfig(memory_mib=512)) as judge:
+        assert reasons(judge.judge([item(text) for text in texts])) == [("scored", "fine")] * len(texts)
+
+
+def test_an_item_that_fills_a_new_worker_is_too_large_and_those_behind_it_are_not(poison: dict[str, VerifierConfig]) -> None:
+    texts = ["ok", "hoard", "need", "hoard", "need"]
+    with Judge(poison, JudgeConfig(memory_mib=512)) as judge:
+        outcomes = [outcome for outcome, _ in reasons(judge.judge([item(text) for text in texts]))]
+    assert outcomes == ["scored", "too_large", "scored", "too_large", "scored"]
 
 
 def test_the_limit_to_memory_lies_above_what_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +307,7 @@ def test_the_limit_to_memory_lies_above_what_is_used(monkeypatch: pytest.MonkeyP
 def test_the_worker_says_why_it_cannot_start() -> None:
     ours, theirs = multiprocessing.Pipe()
     ours.send(Job({"nothing": VerifierConfig()}, 1.0, 512))
-    serve(theirs, limit=False)
+    serve(theirs, -1, limit=False)
     assert "no such verifier" in ours.recv()
     ours.close()
     theirs.close()
