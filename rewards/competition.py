@@ -3,7 +3,7 @@ r"""MATH's rule: the answer in the last `\boxed{}` equals the gold, by value, no
 from dataclasses import replace
 
 from reasoning_rl.records import Completion, Problem, Score
-from reasoning_rl.rewards.equality.rules import Order, Percent, Rules, Units
+from reasoning_rl.rewards.equality.rules import Order, Percent, Rules, Tolerance, Units
 from reasoning_rl.rewards.judgement import verify
 from reasoning_rl.rewards.verifier import verifier
 
@@ -16,7 +16,7 @@ def competition(
     strict: bool = False,
     percent: Percent = "optional",
     units: Units = "optional",
-    tolerance: float = 0.0,
+    tolerance: Tolerance = 0.0,
     order: Order = "tuples",
 ) -> Score:
     """1 for an answer equal to the gold, wherever it reasonably stands; `strict` wants an answer tag or a box. The rest: `Rules`."""

@@ -15,19 +15,31 @@ from reasoning_rl.rewards.equality.tidy import tidy
 
 _NUMERAL = re.compile(r"-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|-?\.[0-9]+")
 
-_TAKEN_BACK = re.compile(r"\b(?:not|never|neither|than|least|most|wrong|incorrect|thousand|[mbtr]+illion)\b|n't", re.IGNORECASE)
+_TAKEN_BACK = re.compile(r"\b(?:not|never|neither|than|least|most|wrong|incorrect|thousand|(?:m|b|tr)illion)\b|n't", re.IGNORECASE)
 """Words by which the number beside them is not what the answer says."""
+
+MAX_CANDIDATES, MAX_LISTED = 20, 1000
+"""Members, and characters, of an answer among which the gold is looked for."""
 
 
 def verify(completion: str, gold: str, task: str = "math", rules: Rules = DEFAULT) -> Score:
-    r"""Judge a completion against its gold answer (`task`: `gsm8k`; anything else follows the rules of `math`).
+    r"""Judge a completion against its gold answer.
 
-    Safe for any text: bounded in time and memory, nothing is executed.
+    `task`: `gsm8k`, whose golds are plain numbers; anything else follows the rules of `math`. `rules`: policies for percent, units,
+    tolerance and order. The Score's `value` is 1 or 0, `strict` the same with only the required format counted; `verdict`, `reason` and
+    `method` say why.
+
+    Safe for any text: bounded in time and memory, nothing is executed, nothing raised.
 
     >>> verify(r"Half of it, so \boxed{\frac{1}{2}}.", "0.5").verdict
     'correct'
+    >>> verify(r"\boxed{3.14}", r"\pi", rules=Rules(tolerance=0.001)).value
+    1.0
     """
     start = time.perf_counter()
+    for name, text in (("completion", completion), ("gold", gold)):
+        if not isinstance(text, str):
+            return Score(0.0, "error", f"{name}: found {text!r:.80} ({type(text).__name__}); text is accepted", strict=0.0)
     try:
         score = _judged(find_answer(completion, task), gold, task, rules)
     except Exception as failure:  # noqa: BLE001  # a bug here must neither end a run nor look like a weak model; tests and fuzzing look for it
@@ -62,8 +74,10 @@ def _same_only_number(answer: str, gold: str) -> bool:
 
 def _as_candidates(found: Found, gold: str, match: Match, rules: Rules) -> Match:
     """An answer that offers the gold among others hedges; one that offers it in two spellings (`15 39/40 or 639/40`) doesn't."""
-    parts = found.alternatives or _candidates(tidy(found.text)[:1000])
-    matches = [equivalent(part, gold, rules) for part in parts[:20] if len(parts) > 1 and _NUMERAL.search(part)]
+    parts = found.alternatives or _candidates(tidy(found.text)[:MAX_LISTED])
+    if len(parts) < 2:
+        return match
+    matches = [equivalent(part, gold, rules) for part in parts[:MAX_CANDIDATES] if found.alternatives or _NUMERAL.search(part)]
     if not any(each.outcome == "correct" for each in matches):
         return match
     if r"\or" in tidy(found.text) and len(matches) == len(parts) and all(each.outcome == "correct" for each in matches):

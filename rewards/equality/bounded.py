@@ -29,11 +29,17 @@ _REFUSED = re.compile(
 )
 
 
-def fit_for_symbols(text: str) -> bool:
-    """Whether a tidy text may be shown to SymPy's parser: short, mathematical, without giant numbers or calculus."""
+def fit_for_symbols(a: str, b: str) -> bool:
+    r"""Whether two tidy texts may be shown to SymPy's parser. Beside a plain number only a sum is worth its while."""
+    worth = ("\\" in a and "\\" in b) or r"\sum" in a + b
+    return worth and _is_fit(a) and _is_fit(b)
+
+
+def _is_fit(text: str) -> bool:
+    """Short, mathematical, without giant numbers or calculus."""
     if len(text) > MAX_CHARACTERS or text.count("{") > 60 or text.count("^") > 30:
         return False
-    return _FIT.fullmatch(text) is not None and _REFUSED.search(text) is None and "\\" in text
+    return _FIT.fullmatch(text) is not None and _REFUSED.search(text) is None
 
 
 def decide_symbolically(a: str, b: str) -> tuple[Outcome, str]:

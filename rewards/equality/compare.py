@@ -15,14 +15,16 @@ from reasoning_rl.rewards.equality.value import CONSTANTS, close, evaluate, poin
 
 _STATED = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|max|min)(?![A-Za-z])")
 """How the left side of an equation begins that says what its right side is the value of."""
-_INDEXED = re.compile("_")
 _FUNCTION = re.compile(r"([A-Za-z])\s*\(\s*([A-Za-z])\s*\)")
 _FLIPPED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", "=": "=", r"\ne": r"\ne"}
 
 
 def same_form(a: Form, b: Form, rules: Rules = DEFAULT) -> bool:
-    """Raises Unreadable where a part means nothing here, TooLarge or Undefined where it can't be evaluated."""
-    for rule in (_intervals, _relations, _matrices, _collections, _clocks, _words):
+    """Whether the first rule that has a say finds them equal; a rule says None of shapes that it knows nothing of.
+
+    Raises Unreadable where a part means nothing here, TooLarge or Undefined where it can't be evaluated.
+    """
+    for rule in (_sets_of_reals, _relations, _matrices, _collections, _clocks, _words):
         decided = rule(a, b, rules)
         if decided is None:
             decided = rule(b, a, rules)
@@ -55,13 +57,13 @@ def _matrices(a: Form, b: Form, rules: Rules) -> bool | None:
         return None
     if isinstance(b, Leaf) and r"\begin" in b.text:
         raise Unreadable("an expression of matrices")
-    rows, others = _cells(a), _cells(b)
+    rows, others = _rows(a), _rows(b)
     if len(rows) == len(others) and all(len(row) == len(other) for row, other in zip(rows, others)):
         return all(same_form(x, y, rules) for row, other in zip(rows, others) for x, y in zip(row, other))
     return _is_vector(a) and isinstance(b, Items) and _same_in_order([cell for row in rows for cell in row], b.items, rules)
 
 
-def _cells(form: Form) -> list[Sequence[Form]]:
+def _rows(form: Form) -> list[Sequence[Form]]:
     """Rows of a matrix; a list of lists is one too. Empty for anything else."""
     if isinstance(form, Matrix):
         return [[read_form(f"{form.scale}({cell})" if form.scale else cell) for cell in row] for row in form.rows]
@@ -88,13 +90,14 @@ def _collections(a: Form, b: Form, rules: Rules) -> bool | None:
     if "set" in {a.kind, b.kind} and not _ordered(a, b, rules):
         return _same_set(a.items, b.items, same)
     if not _ordered(a, b, rules):
-        return _same_members(a.items, b.items, same)
+        return _same_members(a.items, b.items, rules)
     if {a.kind, b.kind} == {"set", "tuple"} or _interval_and_list(a, b) or (a.brackets and b.brackets and a.brackets != b.brackets):
         return False
     return _same_in_order(a.items, b.items, rules)
 
 
 def _interval_and_list(a: Items, b: Items) -> bool:
+    """A closed bracket around two values makes an interval, which no bare list is."""
     return len(a.items) == 2 and "list" in {a.kind, b.kind} and "[" in a.brackets + b.brackets
 
 
@@ -107,15 +110,27 @@ def _same_set(a: Sequence[Form], b: Sequence[Form], same: Callable[[Form, Form],
     return all(any(same(x, y) for y in b) for x in a) and all(any(same(x, y) for x in a) for y in b)
 
 
-def _same_members(a: Sequence[Form], b: Sequence[Form], same: Callable[[Form, Form], bool]) -> bool:
-    """Whether the members pair off; equality is transitive but for units and percent signs, so the first fit will do."""
+def _same_members(a: Sequence[Form], b: Sequence[Form], rules: Rules) -> bool:
+    """Whether the members pair off. Equality passes on from one to the next, so that the first fit will do, but not within a tolerance."""
+    if len(a) != len(b):
+        return False
+    if rules.tolerance:
+        return _pair_off([[same_form(x, y, rules) for y in b] for x in a])
     left = list(b)
     for member in a:
-        fit = next((at for at, other in enumerate(left) if same(member, other)), None)
+        fit = next((at for at, other in enumerate(left) if same_form(member, other, rules)), None)
         if fit is None:
             return False
         del left[fit]
-    return not left
+    return True
+
+
+def _pair_off(fits: list[list[bool]]) -> bool:
+    """Whether rows and columns can be paired such that each pair fits."""
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import maximum_bipartite_matching
+
+    return bool((maximum_bipartite_matching(csr_matrix(fits), perm_type="column") >= 0).all())
 
 
 def _relations(a: Form, b: Form, rules: Rules) -> bool | None:
@@ -136,7 +151,7 @@ def _equations(a: Relation, b: Relation, rules: Rules) -> bool:
         if _same_name(a, b):
             return same_text(value, other, rules)
         if arguments := _arguments(a, b):
-            return same_value(tree(value), renamed(tree(other), arguments[1], arguments[0]))
+            return same_value(tree(value), renamed(tree(other), arguments[1], arguments[0]), rules.tolerance)
     return _proportional(a, b)
 
 
@@ -162,9 +177,7 @@ def _assignment(form: Form) -> tuple[str, Form | None]:
 
 def _same_name(a: Relation, b: Relation) -> bool:
     """The two assign to one name, an index left out perhaps, or one of them is a chain of numbers without any."""
-    names, others = (
-        {_INDEXED.split(side, maxsplit=1)[0]: letters(side) for side in relation.sides if NAME.fullmatch(side)} for relation in (a, b)
-    )
+    names, others = ({side.partition("_")[0]: letters(side) for side in relation.sides if NAME.fullmatch(side)} for relation in (a, b))
     shared = names.keys() & others.keys()
     alike = any(letters(base) in {names[base], others[base]} or names[base] == others[base] for base in shared)
     return not names or not others or alike
@@ -237,13 +250,13 @@ def _ratio(x: Node, y: Node, names: list[str]) -> float | None:
     return float(found[0].real) if all(close(found[0], other) for other in found[1:]) else None
 
 
-def _intervals(a: Form, b: Form, rules: Rules) -> bool | None:
+def _sets_of_reals(a: Form, b: Form, rules: Rules) -> bool | None:
     """Sets of reals, however they are written; with unknown ends, unions of the same intervals in any order."""
     if not is_set_of_reals(a) or (isinstance(a, Relation) and isinstance(b, Relation) and not _same_unknown(a, b)):
         return None  # such inequalities are compared as relations
     x, y = read_reals(a), read_reals(b)
     if x is not None and y is not None:
-        return x.same(y)
+        return x.same(y, rules.tolerance)
     if isinstance(a, Combined) and isinstance(b, Combined) and a.operation == b.operation == r"\cup":
-        return _same_members(a.parts, b.parts, partial(same_form, rules=rules))
+        return _same_members(a.parts, b.parts, rules)
     return False if isinstance(a, Combined) else None

@@ -50,7 +50,9 @@ def _by_text(a: str, b: str) -> Match | None:
 
 def _by_number(a: str, b: str, rules: Rules) -> Match | None:
     x, y = read_number(a), read_number(b)
-    return _said(same_number(x, y, rules), "number") if x is not None and y is not None else None
+    if x is None or y is None or (rules.units == "required" and x.money != y.money):
+        return None
+    return _said(same_number(x, y, rules), "number")
 
 
 def _by_structure(a: str, b: str, rules: Rules) -> Match:
@@ -66,7 +68,7 @@ def _by_structure(a: str, b: str, rules: Rules) -> Match:
 
 def _by_symbols(a: str, b: str, unread: str) -> Match:
     """The last stage, for what has no value here (a product of matrices): behind guards, in a process that a deadline ends."""
-    if not (fit_for_symbols(a) and fit_for_symbols(b)):
+    if not fit_for_symbols(a, b):
         return Match("unparsable", "structure", unread)
     outcome, reason = decide_symbolically(a, b)
     return Match(outcome, "symbolic", reason)

@@ -52,7 +52,7 @@ def _letters(word: str) -> list[str]:
 
 
 def _is_number(token: str) -> bool:
-    return token[:1].isdigit() or (token[:1] == "." and token[1:2].isdigit())
+    return token[:1].isdecimal() or (token[:1] == "." and token[1:2].isdecimal())
 
 
 class _Reader:
@@ -218,7 +218,7 @@ class _Reader:
     def argument(self) -> Node:
         r"""What a TeX command takes: a group, or one digit, letter or command (`\frac54`)."""
         token = self.next
-        if token.isdigit() and len(token) > 1:
+        if token.isdecimal() and len(token) > 1:
             self.tokens[self.at : self.at + 1] = [token[0], token[1:]]
         return self.atom()
 

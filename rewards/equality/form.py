@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeGuard
 
 from reasoning_rl.rewards.equality.limits import MAX_DEPTH, MAX_ITEMS, TooLarge, Unreadable
+from reasoning_rl.rewards.equality.node import FUNCTIONS, GREEK
 from reasoning_rl.rewards.equality.split import enclosed, split_at
 from reasoning_rl.rewards.equality.tidy import letters
 from reasoning_rl.rewards.equality.units import split_unit
@@ -12,6 +13,9 @@ from reasoning_rl.rewards.equality.units import split_unit
 RELATIONS = frozenset(["=", "<", ">", r"\le", r"\ge", r"\ne", r"\approx", r"\in"])
 JOINTS = frozenset([",", ";", r"\or", r"\and"])
 _WORDS = re.compile(r"(?:\s*\\text\s*\{[^{}]*\}\s*)+")
+_BARE_WORDS = re.compile(
+    r"[A-Za-z]{4,}(?:[ -][A-Za-z]{2,})*|(?:yes|no|odd|one|two|six|ten|red|not|all)(?:[ -][A-Za-z]{2,})*", re.IGNORECASE
+)
 _MATRIX = re.compile(
     r"((?:(?!\\begin)[^=<>,;|]){0,60}?)(?:\\cdot|\\times|\*)?\s*\(?\s*\\begin\{([pbB]?matrix|smallmatrix|array)\}(?:\s*\{[^{}]*\})?(.*)\\end\{\2\}\s*\)?",
     re.DOTALL,
@@ -89,26 +93,37 @@ def read_form(text: str, depth: int = 0) -> Form:
         raise TooLarge("brackets are nested too deep")
     if not text:
         raise Unreadable("the answer is empty")
-    return _named(text) or _wordy(text) or _several(text, depth) or _related(text, depth) or _bracketed(text, depth) or _leaf(text)
+    for read in (_named, _worded, _matrix, _several, _related, _bracketed):
+        if (form := read(text, depth)) is not None:
+            return form
+    return _leaf(text)
 
 
-def _named(text: str) -> Form | None:
+def _named(text: str, _depth: int) -> Form | None:
     """Sets that have a name."""
-    if text == r"\emptyset" or (text[0] in "\\eEnNtT" and letters(text) in _EMPTY):
+    if text[0] != "\\" and not text[0].isalpha():
+        return None
+    said = letters(text)
+    if text == r"\emptyset" or said in _EMPTY:
         return Words("empty")
-    if text[0] in "\\uUdD" and letters(text) in _UNDEFINED:
+    if said in _UNDEFINED:
         return Words("undefined")
     if reals := _EXCEPT.fullmatch(re.sub(r"\\text|[{}]", " ", text).strip()):
         return Combined(r"\setminus", (Leaf(r"\mathbb{R}"), read_form(rf"\{{{reals[1]}\}}")))
-    return Leaf(r"\mathbb{R}") if text[0] in "\\aArR" and letters(text) in _ALL else None
+    return Leaf(r"\mathbb{R}") if said in _ALL else None
 
 
-def _wordy(text: str) -> Form | None:
+def _worded(text: str, _depth: int) -> Form | None:
+    r"""A time of day, or words: those in `\text`, and bare ones that are no product of letters."""
     plain = re.sub(r"\\text|[{}\\]", " ", text)
     if clock := _CLOCK.fullmatch(plain.strip()):
         return Clock(int(clock[1]), int(clock[2]), int(clock[3] or 0), (clock[4] or "")[:1].lower())
-    if _WORDS.fullmatch(text):
+    if _WORDS.fullmatch(text) or (_BARE_WORDS.fullmatch(text) and not (FUNCTIONS | GREEK) & set(text.split())):
         return Words(plain)
+    return None
+
+
+def _matrix(text: str, _depth: int) -> Form | None:
     matrix = _MATRIX.fullmatch(text)
     if not matrix or r"\begin" in matrix[3] or matrix[1].rstrip().endswith(("+", "^", "/")):
         return None
@@ -201,7 +216,7 @@ def _bracketed(text: str, depth: int) -> Form | None:
     opener, inside, closer = parts
     if not inside:
         return Words("empty") if opener in {"{", r"\{"} else None
-    if opener == r"\{" and (builder := _BUILDER.fullmatch(inside)) and len(split_at(builder[2], RELATIONS)) > 1:
+    if opener in {"{", r"\{"} and (builder := _BUILDER.fullmatch(inside)) and len(split_at(builder[2], RELATIONS)) > 1:
         return read_form(builder[2], depth + 1)
     return _collected(opener, read_form(inside, depth + 1), closer)
 

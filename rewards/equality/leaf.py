@@ -71,6 +71,11 @@ def _added_constant(node: Node) -> str:
     return ""
 
 
+def is_unknown(text: str) -> bool:
+    r"""A name whose value is asked for: not \pi, e or an infinity."""
+    return NAME.fullmatch(text) is not None and not infinity(text) and text.lstrip("\\") not in CONSTANTS
+
+
 def infinity(text: str) -> str:
     """`+` or `-` for an infinity, "" for anything else."""
     bare = text.replace(" ", "").replace("{", "").replace("}", "")
@@ -84,7 +89,7 @@ def tree(text: str) -> Node:
     if number is not None:
         return Node("number", value=number.value)
     based = _BASED.fullmatch(text)
-    if based and any(letter.isdigit() for letter in based[2]):
+    if based and any(letter.isdecimal() for letter in based[2]):
         value = Fraction(in_base(based[2], based[3]))
         return Node("number", value=-value if based[1] else value)
     return read_expression(text)

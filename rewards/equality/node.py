@@ -52,7 +52,7 @@ def with_natural_logarithms(node: Node) -> Node:
 
 def in_base(digits: str, base: str) -> int:
     """The value of a numeral with a base subscript: `52` in base `8` is 42."""
-    if not base.isdigit() or len(base) > 2 or not 2 <= int(base) <= 36 or len(digits) > 200:
+    if not base.isdecimal() or len(base) > 2 or not 2 <= int(base) <= 36 or len(digits) > 200:
         raise Unreadable(f"{base!r} is no base")
     try:
         return int(digits, int(base))

@@ -9,12 +9,21 @@ from functools import reduce
 from typing import Any
 
 from reasoning_rl.rewards.equality.form import Combined, Form, Items, Leaf, Relation
-from reasoning_rl.rewards.equality.leaf import NAME, infinity, tree, variables
+from reasoning_rl.rewards.equality.leaf import infinity, is_unknown, tree, variables
 from reasoning_rl.rewards.equality.value import as_real, close, constant
 
 Real = Any
 """An mpf of the thread's context."""
 _MAGNITUDE = re.compile(r"\|\s*[a-z]\s*\|")
+_SIDES = {
+    "<": (True, False, False),
+    r"\le": (True, True, False),
+    ">": (False, False, True),
+    r"\ge": (False, True, True),
+    "=": (False, True, False),
+    r"\ne": (True, False, True),
+}
+"""Of a sign: whether what lies below the bound, the bound itself and what lies above it belong to the solutions."""
 REAL_LINE = r"\mathbb{R}"
 _OPERATIONS: dict[str, Callable[[bool, bool], bool]] = {
     r"\cup": operator.or_,
@@ -41,8 +50,8 @@ class Reals:
                 parts += [self.inside[2 * own]] * 2
         return parts
 
-    def same(self, other: "Reals") -> bool:
-        return self.inside == other.inside and all(close(x, y) for x, y in zip(self.cuts, other.cuts))
+    def same(self, other: "Reals", tolerance: float) -> bool:
+        return self.inside == other.inside and all(close(x, y, tolerance) for x, y in zip(self.cuts, other.cuts))
 
 
 def combined(operation: str, sets: Sequence[Reals]) -> Reals:
@@ -83,7 +92,7 @@ def _restricts(form: Form) -> bool:
 def read_reals(form: Form) -> Reals | None:
     """The set, None where the form is none or an end of it is unknown. Raises Unreadable, TooLarge or Undefined."""
     if isinstance(form, Combined):
-        return _all(form.operation, [read_reals(part) for part in form.parts])
+        return _all_combined(form.operation, [_operand(part) for part in form.parts])
     if isinstance(form, Relation):
         return _solutions(form)
     if isinstance(form, Leaf):
@@ -91,11 +100,16 @@ def read_reals(form: Form) -> Reals | None:
     if not isinstance(form, Items):
         return None
     if form.kind == "set":
-        return _all(r"\cup", [_point(item.text) if isinstance(item, Leaf) else None for item in form.items])
+        return _all_combined(r"\cup", [_point(item.text) if isinstance(item, Leaf) else None for item in form.items])
     return _interval(form) if form.kind == "tuple" else _joined(form)
 
 
-def _all(operation: str, sets: Sequence[Reals | None]) -> Reals | None:
+def _operand(form: Form) -> Reals | None:
+    """A number among sets is the set of it: braces alone are TeX's own brackets."""
+    return _point(form.text) if isinstance(form, Leaf) and form.text != REAL_LINE else read_reals(form)
+
+
+def _all_combined(operation: str, sets: Sequence[Reals | None]) -> Reals | None:
     known = [each for each in sets if each is not None]
     return combined(operation, known) if known and len(known) == len(sets) else None
 
@@ -105,23 +119,23 @@ def _joined(form: Items) -> Reals | None:
     first = form.items[0]
     if isinstance(first, Relation) and first.signs == (r"\ne",):
         others = [Relation((first.sides[0], item.text), first.signs) if isinstance(item, Leaf) else item for item in form.items]
-        return _all(r"\cap", [read_reals(item) for item in others])
+        return _all_combined(r"\cap", [read_reals(item) for item in others])
     if not all(isinstance(item, Relation) for item in form.items) and form.joints != {r"\or"}:
         return None
     sets = [read_reals(item) for item in form.items]
     if r"\or" in form.joints:
-        return _all(r"\cup", sets) if form.joints <= {r"\or", ","} else None
-    both = _all(r"\cap", sets)
-    return _all(r"\cup", sets) if both is not None and not any(both.inside) and r"\and" not in form.joints else both
+        return _all_combined(r"\cup", sets) if form.joints <= {r"\or", ","} else None
+    both = _all_combined(r"\cap", sets)
+    return _all_combined(r"\cup", sets) if both is not None and not any(both.inside) and r"\and" not in form.joints else both
 
 
 def _solutions(relation: Relation) -> Reals | None:
     """Of a chain about one bare name, or the magnitude of one; its other sides must be constants."""
     magnitude = [bool(_MAGNITUDE.fullmatch(side)) for side in relation.sides]
-    named = [(bool(NAME.fullmatch(side)) and not infinity(side)) or size for side, size in zip(relation.sides, magnitude)]
+    named = [is_unknown(side) or size for side, size in zip(relation.sides, magnitude)]
     if sum(named) != 1:
         return None
-    solutions = _all(r"\cap", [_half(relation, index, sign, named.index(True)) for index, sign in enumerate(relation.signs)])
+    solutions = _all_combined(r"\cap", [_half(relation, index, sign, named.index(True)) for index, sign in enumerate(relation.signs)])
     return _of_magnitude(solutions) if any(magnitude) and solutions is not None else solutions
 
 
@@ -131,28 +145,18 @@ def _of_magnitude(sizes: Reals) -> Reals:
     return combined(r"\cup", [positive, Reals(tuple(-cut for cut in reversed(positive.cuts)), positive.inside[::-1])])
 
 
-def _half(relation: Relation, index: int, sign: str, named: int) -> Reals | None:
+def _half(relation: Relation, index: int, sign: str, name_at: int) -> Reals | None:
     """What one sign of a chain says of the name, which stands next to it."""
-    if named not in {index, index + 1}:
+    if name_at not in {index, index + 1}:
         return None
-    bound = relation.sides[index + 1 if named == index else index]
-    if named != index:
+    bound = relation.sides[index + 1 if name_at == index else index]
+    if name_at != index:
         sign = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}.get(sign, sign)
     if infinity(bound):
         return Reals()
     below, at, above = _SIDES[sign]
     cut = _constant(bound)
     return None if cut is None else Reals((cut,), (below, at, above))
-
-
-_SIDES = {
-    "<": (True, False, False),
-    r"\le": (True, True, False),
-    ">": (False, False, True),
-    r"\ge": (False, True, True),
-    "=": (False, True, False),
-    r"\ne": (True, False, True),
-}
 
 
 def _interval(form: Items) -> Reals | None:
@@ -163,7 +167,7 @@ def _interval(form: Items) -> Reals | None:
         Reals() if infinity(low) == "-" else _ray(low, (False, form.brackets[0] == "[", True)),
         Reals() if infinity(high) == "+" else _ray(high, (True, form.brackets[1] == "]", False)),
     ]
-    return _all(r"\cap", halves)
+    return _all_combined(r"\cap", halves)
 
 
 def _ray(end: str, inside: tuple[bool, bool, bool]) -> Reals | None:

@@ -13,7 +13,7 @@ SIGNS = {
     **dict.fromkeys("−–—‐‑﹣", "-"),  # every minus and dash a model may choose
     **{"×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/", "∕": "/", "⁄": "/"},
     **{"≤": r"\le ", "⩽": r"\le ", "≥": r"\ge ", "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "±": r"\pm ", "∓": r"\mp "},
-    **{"∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}"},
+    **{"∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "∖": r"\setminus ", "ℝ": r"\mathbb{R}"},
     **{
         **dict.fromkeys("°º˚", r"^{\circ}"),
         "′": "'",
@@ -62,12 +62,16 @@ def _unwrap_text(match: re.Match[str]) -> str:
 
 def _repeating(match: re.Match[str]) -> str:
     r"""`0.1\overline{6}` as the fraction that it is."""
-    whole, once, again = match[1] or "0", match[2], match[3]
+    whole, once, again = match[1] or "0", match[2], match[3] or match[4]
     return rf"\frac{{{int(whole + once + again) - int(whole + once)}}}{{{'9' * len(again)}{'0' * len(once)}}}"
 
 
+_MAGNITUDES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_MANY = "|".join(_MAGNITUDES)
+
+
 def _magnitude(match: re.Match[str]) -> str:
-    return rf"\times 10^{{{ {'thousand': 3, 'million': 6, 'billion': 9, 'trillion': 12}[match[1]] }}}"
+    return rf"\times 10^{{{_MAGNITUDES[match[1] or match[2]]}}}"
 
 
 def _rows(match: re.Match[str]) -> str:
@@ -84,13 +88,14 @@ def _based(match: re.Match[str]) -> str:
 def _based_on(name: str) -> str:
     """The subscript for a base, "" where the name is none."""
     number = str(_NUMERALS.index(name.lower())) if name.lower() in _NUMERALS else name
-    return f"_{{{number}}}" if number.isdigit() else ""
+    return f"_{{{number}}}" if number.isdecimal() else ""
 
 
 def _worded_subscript(match: re.Match[str]) -> str:
-    return _based_on(match[1]) or match[0]
+    return _based_on(match[1] or match[2]) or match[0]
 
 
+_DEGREE = r"\\(?:text|mathrm)\s*\{\s*o\s*\}"
 _ROMAN = r"\\(?:mathrm|text|mbox)\s*\{\s*([A-Za-z]+)\s*\}"
 _ONE = r"(?:\{\s*([A-Za-z0-9]+)\s*\}|([A-Za-z0-9]))"
 RULES = _compiled(
@@ -128,8 +133,8 @@ RULES = _compiled(
     (r"\mathrm", r"\\mathrm\s*\{\s*([0-9.]+)\s*([A-Za-z]+)\s*\}", r"\1\\text{ \2}"),
     ("/", rf"{_ROMAN}\s*/\s*{_ROMAN}", r"\\text{ \1/\2}"),  # \mathrm{~km} / \mathrm{h}
     ("e|E", r"(?<=[0-9])\\(?:text|mathrm)\s*\{\s*[eE]\s*\}(?=[-+]?[0-9])", "e"),
-    ("o", r"(?<=[0-9}])\s*\^\s*\{?\s*\\(?:text|mathrm)\s*\{\s*o\s*\}\s*\}?", "°"),
-    ("_", r"_\s*\{?\s*\\(?:text|mathrm)\s*\{\s*([A-Za-z]+)\s*\}\s*\}?", _worded_subscript),
+    ("o", rf"(?<=[0-9}}])\s*\^\s*(?:\{{\s*{_DEGREE}\s*\}}|{_DEGREE})", "°"),
+    ("_", rf"_\s*(?:\{{\s*{_ROMAN}\s*\}}|{_ROMAN})", _worded_subscript),
     ("base", r"\\text\s*\{\s*,?\s*\(?\s*(?:in )?base[ -]*([A-Za-z0-9]+)\s*\)?\s*\}|\\text\s*\{\s*(?:in )?base\s*\}\s*([0-9]+)", _based),
     ("base", r"(?<=[0-9A-F])\s*\(?(?:in )?base[ -]*([0-9]+)()\)?(?![0-9A-Za-z])", _based),
     (
@@ -138,7 +143,7 @@ RULES = _compiled(
         _unwrap_text,
     ),
     ("%|percent|pct", r"\\%|\s*\b(?:percent(?:age)?|pct)\b|\\text\{\s*(?:percent(?:age)?|pct)\s*\}", "%"),
-    ("circ|degree", r"\^\s*\{?\s*\\circ\s*\}?|\s*\\degree(?![A-Za-z])|\s*\bdegrees?\b|\\text\{\s*degrees?\s*\}", "°"),
+    ("circ|degree", r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\s*\\degree(?![A-Za-z])|\s*\bdegrees?\b|\\text\{\s*degrees?\s*\}", "°"),
     (r"\le|<", r"\\(?:leqslant|leq|leqq)(?![A-Za-z])|<=|=<", r"\\le "),
     (r"\ge|>", r"\\(?:geqslant|geq|geqq)(?![A-Za-z])|>=", r"\\ge "),
     (r"\n|!=", r"\\(?:neq|not\s*=)(?![A-Za-z])|!=", r"\\ne "),
@@ -153,7 +158,7 @@ RULES = _compiled(
     (r"\backslash|\mathbb", r"\\backslash(?![A-Za-z])|(?<=\\mathbb\{R\})\s*(?:-|\\\\)(?=\s*\\\{)", r"\\setminus "),
     ("e|E", r"(?<![A-Za-z0-9.\\])([0-9]+(?:\.[0-9]+)?)[eE]([-+]?[0-9]{1,3})(?![0-9A-Za-z.^])", r"\1\\times 10^{\2}"),  # 1.5e6
     ("dots", r"\\(?:dotsc|dots|ldots|cdots)(?![A-Za-z])", "..."),
-    (r"\over|\bar|\dot", r"([0-9]{0,30})\.([0-9]{0,30})\\(?:overline|bar|dot)\s*\{?\s*([0-9]{1,30})\s*\}?", _repeating),
+    (r"\over|\bar|\dot", r"([0-9]{0,30})\.([0-9]{0,30})\\(?:overline|bar|dot)\s*(?:\{\s*([0-9]{1,30})\s*\}|([0-9]))", _repeating),
     (r"\math", r"\\math(?:bf|rm|it|sf)(?=\s*\{)", ""),
     (r"\over", r"\{([^{}]{1,60})\\over(?![A-Za-z])([^{}]{1,60})\}", r"\\frac{\1}{\2}"),
     (r"\choose", r"\{([^{}]{1,60})\\choose([^{}]{1,60})\}", r"\\binom{\1}{\2}"),
@@ -172,7 +177,7 @@ RULES = _compiled(
         r"(?<=[A-Za-z0-9)}])\s*[,;]?\s*\(?\s*(?:\\text\s*\{[^{}]*\}\s*)?[a-z]\s*\\in\s*\\(?:mathbb|mathbf)\s*\{?\s*[ZN]\s*\}?\s*\)?\s*$",
         "",
     ),
-    ("illion|thousand", r"(?<=[0-9])\s*(?:\\text\s*\{\s*)?(thousand|million|billion|trillion)\s*\}?(?![A-Za-z])", _magnitude),
+    ("illion|thousand", rf"(?<=[0-9])\s*(?:\\text\s*\{{\s*({_MANY})\s*\}}|({_MANY})(?![A-Za-z]))", _magnitude),
     ("or|and", r"(?<![A-Za-z\\])(or|and)(?![A-Za-z])", r" \\\1 "),
     ("pi", r"(?<![A-Za-z\\])pi(?![A-Za-z])", r"\\pi "),
     ("inf|oo", r"(?<![A-Za-z\\])(?:infinity|infty|oo)(?![A-Za-z])", r"\\infty "),

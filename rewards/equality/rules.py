@@ -1,10 +1,13 @@
 """What a recipe may decide otherwise about equality; the defaults are the rules of docs/verifiers.md."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 Percent = Literal["optional", "value"]
 Units = Literal["optional", "required", "ignored"]
+Tolerance = Annotated[float, Field(ge=0, lt=1)]
 Order = Literal["tuples", "all", "none"]
 
 

@@ -108,12 +108,17 @@ def canonical(words: str, exponent: str) -> str:
 
 
 def _measure(words: str, exponent: str) -> str:
-    """A unit to a power; only the power where no more is said than `square units`."""
-    found = ""
+    """Units with their powers, in one order; only the power where no more is said than `square units`. The exponent is the last one's."""
+    factors: list[tuple[str, str]] = []
+    order = ""
     for word, power in _WORD.findall(words):
-        exponent = power or _ORDER.get(word, exponent)
-        found = found or _known(word).replace("unit", "")
-    return f"{found}^{exponent}" if exponent not in {"", "1"} else found
+        order = _ORDER.get(word, order)
+        if word not in _ORDER and (unit := _known(word)):
+            factors.append((unit.replace("unit", ""), power or order))
+            order = ""
+    if exponent or order:
+        factors[-1:] = [(factors[-1][0] if factors else "", exponent or order)]
+    return "·".join(sorted(f"{unit}^{power}" if power not in {"", "1"} else unit for unit, power in factors if unit or power))
 
 
 def compatible(a: str, b: str, policy: Units = "optional") -> bool:

@@ -24,7 +24,8 @@ Number = Any
 MAX_POPULATION = 1_000_000
 """The n of a binomial coefficient."""
 DIGITS = 60
-TOLERANCE = Fraction(1, 10**45)
+AGREEING, VANISHING = 45, 50
+"""Decimal places to which inexact values must agree, and below which two are both zero."""
 MAX_MAGNITUDE = 2**16
 """Of the binary logarithm of an inexact number; sines and exponentials of larger ones cost seconds."""
 MAX_KEPT = 1000
@@ -100,8 +101,8 @@ def close(a: Number, b: Number, tolerance: float = 0.0) -> bool:
         return a == b
     ctx = context()
     a, b = _inexact(a), _inexact(b)
-    share = max(ctx.mpf(tolerance), ctx.mpf(10) ** -45)
-    return bool(abs(a - b) <= max(abs(a), abs(b)) * share) or bool(max(abs(a), abs(b)) < ctx.mpf(10) ** -50)
+    share = max(ctx.mpf(tolerance), ctx.mpf(10) ** -AGREEING)
+    return bool(abs(a - b) <= max(abs(a), abs(b)) * share) or bool(max(abs(a), abs(b)) < ctx.mpf(10) ** -VANISHING)
 
 
 def evaluate(node: Node, at: Mapping[str, Fraction]) -> Number:
@@ -141,7 +142,7 @@ def as_real(value: Number) -> Number:
 
 
 def _is_real(value: Number) -> bool:
-    return isinstance(value, Fraction) or not abs(value.imag) > abs(value) * context().mpf(10) ** -45
+    return isinstance(value, Fraction) or not abs(value.imag) > abs(value) * context().mpf(10) ** -AGREEING
 
 
 def _bounded(value: Number) -> Number:

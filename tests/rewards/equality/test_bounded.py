@@ -1,7 +1,7 @@
 """The symbolic stage: guards before it, a deadline around it, nothing left of it."""
 
+import signal
 import threading
-import time
 
 import pytest
 
@@ -19,10 +19,16 @@ def test_the_parser_decides_what_has_no_value_here() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [r"\int_0^1 x dx", "9^{9^{9}}", r"\text{__import__}", "12345!", r"\frac{1}{2}" * 100, "x^{123456}", "plain", "\\" + "é"]
+    "text", [r"\int_0^1 x dx", "9^{9^{9}}", r"\text{__import__}", "12345!", r"\frac{1}{2}" * 100, "x^{123456}", "plainly", "\\" + "é"]
 )
 def test_what_could_cost_much_is_not_shown_to_it(text: str) -> None:
-    assert not fit_for_symbols(text)
+    assert not fit_for_symbols(text, r"\frac{1}{2}")
+    assert not fit_for_symbols(r"\frac{1}{2}", text)
+
+
+def test_beside_a_plain_number_only_a_sum_is_shown_to_it() -> None:
+    assert fit_for_symbols(r"\sum_{k=1}^{10} k", "55")
+    assert not fit_for_symbols(r"\frac{1}{2}", "55")
 
 
 def test_a_decision_comes_from_another_process_that_is_kept() -> None:
@@ -41,14 +47,13 @@ def test_a_process_that_died_is_replaced() -> None:
     assert decide_symbolically(IDENTITY, rf"{IDENTITY} {IDENTITY}")[0] == "correct"
 
 
-def test_a_decision_that_overruns_is_a_timeout_and_costs_no_more_than_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decision_that_overruns_is_a_timeout_and_its_process_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     assert decide_symbolically(IDENTITY, IDENTITY)[0] == "correct"
     server = bounded._running()
     monkeypatch.setattr(bounded, "DEADLINE_S", 0.3)
-    start = time.perf_counter()
     outcome, reason = decide_symbolically(r"(x+y+z)^{900}", r"(x+y+z+1)^{900}")
-    assert (outcome, time.perf_counter() - start < 2) == ("timeout", True), reason
-    assert server.process.poll() is not None
+    assert (outcome, reason) == ("timeout", "the symbolic comparison took more than 0.3 s or its memory")
+    assert server.process.returncode == -signal.SIGKILL
 
 
 def test_one_that_is_not_ready_or_busy_is_waited_for_no_longer_than_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,10 @@ def equal(answer: str, gold: str, rules: Rules) -> bool:
         (r"\{2, 1\}", r"\{1, 2\}", Rules(order="all"), True, False),
         ("(2, 1)", "(1, 2)", Rules(order="none"), False, True),
         ("(2, 3)", "(1, 2)", Rules(order="none"), False, False),
+        (r"\$5", "5", Rules(units="required"), True, False),
+        ("1.0005, 1.0", "1.0, 1.0014", Rules(tolerance=1e-3), False, True),
+        (r"x \le 1.0004", r"x \le 1", Rules(tolerance=1e-3), False, True),
+        ("f(x)=1.0004x", "f(t)=t", Rules(tolerance=1e-3), False, True),
     ],
 )
 def test_a_policy_changes_what_it_names(answer: str, gold: str, rules: Rules, by_default: bool, by_rules: bool) -> None:
