@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from reasoning_rl.rewards.boxes import last_boxes
 from reasoning_rl.rewards.equality.node import FUNCTIONS
 
+_OPENED, _CLOSED = (
+    re.compile(rf"<\s?{slash}(?:think|thinking|thought|reasoning)\s?>|◁{slash}think▷", re.IGNORECASE) for slash in ("", "/")
+)
 TAIL = 40_000
 """Characters searched, from the end: no answer is looked for further up."""
 MAX_JOINED = 12
@@ -22,6 +25,7 @@ MAX_TEXT = 2000
 _NUMBER = (
     r"[0-9]{1,2}:[0-9]{2}(?:\s*[ap]\.?\s?m\b\.?)?"  # a time of day
     r"|[-−]?[0-9]+ [0-9]+/[0-9]+"
+    r"|[-−]?(?:[0-9.]*√[0-9]+|[0-9.]*sqrt\([0-9]+\)|[0-9.]*π|[0-9]+\^[0-9]+|[0-9]+!)"
     r"|[-−]?(?:\\?\$)?\s?(?:[0-9]{1,3}(?:(?:,|\{,\})[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?(?:\s?/\s?[0-9]+)?"
     r"(?:\s*(?:\\times|×|\*|x)\s*10\s*\^\s*\{?-?[0-9]+\}?|\s(?:thousand|(?:m|b|tr)illion)\b)?"
     r"|[-−]?\.[0-9]+"
@@ -36,6 +40,8 @@ _LAST = re.compile(
 _SAYS = re.compile(r"\b(?:final\s+)?answer\s*(?:is|:)\s*:?", re.IGNORECASE)
 _LINE = re.compile(r"^[ \t]*(?:\*\*)?A(?:nswer)?\s*:(?:\*\*)?[ \t]*(\S[^\n]*)$", re.MULTILINE)
 _HASHES = re.compile(r"####[ \t]*([^\n]+)")
+_HEADING = re.compile(r"\W*(?:step|part|case|final|conclusion|solution|answer|summary|explanation)\b", re.IGNORECASE)
+"""How a heading of Markdown begins that has as many hashes."""
 _REMARK = re.compile(r"(?<=[0-9])\s+\((?=[^()]*[A-Za-z]{2})[^()]*\)\s*$")
 _DENIED = re.compile(
     r"(?:\bnot|\bnever|\bneither|n't|(?:more|less|fewer|greater|larger|smaller|lower|higher) than|at (?:least|most)|up to)\s*(?:be\s+)?$",
@@ -45,6 +51,8 @@ _DENIED = re.compile(
 _BOLD = re.compile(r"(?<![0-9A-Za-z)\]}])\*\*|\*\*(?![0-9A-Za-z(\[{\\-])")
 _JOINT = re.compile(r"\s*(?:,|,?\s*\b(?:and|or)\b)\s*")
 _GOES_ON = re.compile(r"\s*[-−+*/×÷^=]")
+_ALTERNATIVE = re.compile(r"\s*,?\s*\bor\b(?:\s+(?:maybe|perhaps|possibly))?\s*", re.IGNORECASE)
+_BETWEEN = re.compile(r"\bbetween\s*$", re.IGNORECASE)
 _ASSIGNED = re.compile(r"\$+\s*([A-Za-z]\w*)\s*=")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
 _MATH_WORDS = FUNCTIONS | {"pct", "percent", "and", "cbrt", "binom", "choose"}
@@ -78,12 +86,12 @@ def find_answer(completion: str, task: str = "math") -> Found | None:
 
 def after_thinking(completion: str) -> str | None:
     """What follows the last think block, cut to its tail; None inside a block that never closes."""
-    close = completion.rfind("</think>")
-    text = completion[close + len("</think>") :] if close >= 0 else completion
-    opened = text.find("<think>")
-    if opened == 0 or (opened > 0 and not text[:opened].strip()):
-        return None
-    return _tail(text if opened < 0 else text[:opened])
+    closed = deque(_CLOSED.finditer(completion), maxlen=1)
+    text = completion[closed[0].end() :] if closed else completion
+    opened = _OPENED.search(text)
+    if opened is None:
+        return _tail(text)
+    return _tail(text[: opened.start()]) if text[: opened.start()].strip() else None
 
 
 def _tail(text: str) -> str:
@@ -94,7 +102,7 @@ def _tail(text: str) -> str:
     mark = max(text.rfind(opening) for opening in ("\\boxed", "<answer>"))
     if 0 <= mark < cut:
         return text[mark : mark + TAIL]
-    return text[cut:].partition("\n")[2]
+    return text[cut:] if mark >= cut else text[cut:].partition("\n")[2]
 
 
 def _is_overlong(text: str) -> bool:
@@ -134,7 +142,7 @@ def _boxed(text: str, place: str) -> Found | None:
 
 
 def _hashes(text: str, task: str) -> Found | None:
-    lines = _HASHES.findall(text)
+    lines = [line for line in _HASHES.findall(text) if not _HEADING.match(line)]
     return Found(_REMARK.sub("", lines[-1]).strip(), "hashes", strict=task == "gsm8k") if lines else None
 
 
@@ -200,13 +208,13 @@ def _last(text: str) -> Found | None:
 
 
 def _joined(text: str, matches: list[re.Match[str]]) -> str:
-    """The last of the matches, with the formulas it is joined to (`$2$, $3$ and $5$`) where all are about one name."""
+    """The last of the matches, with those it is joined to: formulas about one name (`$2$, $3$ and $5$`), numbers that are alternatives."""
     start = len(matches) - 1
-    while (
-        start
-        and _same_kind(matches[start - 1][0], matches[-1][0])
-        and _JOINT.fullmatch(text[matches[start - 1].end() : matches[start].start()])
-    ):
+    while start:
+        before, gap = matches[start - 1], text[matches[start - 1].end() : matches[start].start()]
+        alternative = _ALTERNATIVE.fullmatch(gap) or (_JOINT.fullmatch(gap) and _BETWEEN.search(text[: before.start()]))
+        if not alternative and not (_same_kind(before[0], matches[-1][0]) and _JOINT.fullmatch(gap)):
+            break
         start -= 1
     return text[matches[start].start() : matches[-1].end()].strip()
 

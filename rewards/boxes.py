@@ -10,6 +10,7 @@ _MARKUP = re.compile(r"\\text\s*\{([^{}]*)\}|\\q?quad|\\[()\[\],;! ]|\$|[\s.:]+"
 _NAMED = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?\s*=")
 _PART = re.compile(r"\bfor part\s*\(?\w\)?")
 
+_ALTERNATIVE = re.compile(r"\bor\b|\botherwise\b|\balternatively\b|\\lor\b|\\vee\b|^\W*[/;]\W*$", re.IGNORECASE)
 _HEDGES = frozenset(["possibly", "maybe", "perhaps", "else", "alternatively", "also", "even"])
 
 
@@ -38,9 +39,10 @@ def last_boxes(text: str) -> list[Box]:
 
 def all_boxes(text: str) -> list[Box]:
     """Outermost boxes in order, found in one pass. A box that never closes is none, unless others close inside it."""
+    first = min((at for at in (text.find(r"\boxed"), text.find(r"\fbox")) if at >= 0), default=len(text))
     boxes: list[Box] = []
     opened: list[int | None] = []
-    for match in _LEXEME.finditer(text):
+    for match in _LEXEME.finditer(text, first):
         token = match[0]
         if token.startswith(("\\boxed", "\\fbox")):
             if token.endswith("{"):
@@ -71,5 +73,5 @@ def _joint(gap: str) -> str:
     words = _PART.sub(" ", _MARKUP.sub(lambda match: f" {match[1] or ''} ", gap))
     found = re.findall("[a-z]+|[^a-z ]", _NAMED.sub(" ", words).lower())
     if not found or not set(found) <= {"and", "or", ","} | _HEDGES or set(found) <= _HEDGES:
-        return ""
+        return "or" if _ALTERNATIVE.search(gap) and not re.search(r"\.\s|\n\s*\n", gap) else ""
     return "or" if "or" in found else "and" if "and" in found else ","

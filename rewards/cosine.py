@@ -20,7 +20,7 @@ from reasoning_rl.rewards.judgement import verify
 from reasoning_rl.rewards.verifier import verifier
 
 
-@verifier("cosine")
+@verifier("cosine", counts_tokens=True)
 def cosine(
     completion: Completion,
     problem: Problem,

@@ -15,8 +15,15 @@ from reasoning_rl.rewards.equality.tidy import tidy
 
 _NUMERAL = re.compile(r"-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|-?\.[0-9]+")
 
-_TAKEN_BACK = re.compile(r"\b(?:not|never|neither|than|least|most|wrong|incorrect|thousand|(?:m|b|tr)illion)\b|n't", re.IGNORECASE)
-"""Words by which the number beside them is not what the answer says."""
+_TAKEN_BACK = re.compile(
+    r"\b(?:not?|never|neither|than|least|most|wrong|incorrect|about|up to|under|over|below|above|between|either|or|maybe|perhaps|probably"
+    r"|hundred|dozen|thousand|(?:m|b|tr)illion|half|twice|double|triple|times|squared|cubed|minus|plus|negative|step|part|case"
+    r"|zero|one|two|three|four|five|six|seven|eight|nine|ten)\b|n't",
+    re.IGNORECASE,
+)
+"""Words by which the number beside them is not what the answer says, or not alone."""
+_CALCULATES = re.compile(r"[\\^_!/:+*<>|√π]|-\s*\(?#|#[A-Za-z(]")
+"""Signs that do something to the number, written as #."""
 
 MAX_CANDIDATES, MAX_LISTED = 20, 1000
 """Members, and characters, of an answer among which the gold is looked for."""
@@ -67,9 +74,9 @@ def _compared(found: Found, gold: str, task: str, rules: Rules) -> Match:
 
 def _same_only_number(answer: str, gold: str) -> bool:
     """GSM8K's golds are plain numbers: an answer in words with a single number in it says that number."""
-    numbers = {read_number(numeral) for numeral in _NUMERAL.findall(tidy(answer))}
-    wanted = read_number(tidy(gold))
-    return wanted is not None and len(numbers) == 1 and numbers == {wanted} and not _TAKEN_BACK.search(answer)
+    said, wanted = tidy(answer).replace(r"\text", " "), read_number(tidy(gold))
+    numbers = [read_number(numeral) for numeral in _NUMERAL.findall(said)]
+    return wanted is not None and numbers == [wanted] and not _CALCULATES.search(_NUMERAL.sub("#", said)) and not _TAKEN_BACK.search(answer)
 
 
 def _as_candidates(found: Found, gold: str, match: Match, rules: Rules) -> Match:
@@ -77,7 +84,9 @@ def _as_candidates(found: Found, gold: str, match: Match, rules: Rules) -> Match
     parts = found.alternatives or _candidates(tidy(found.text)[:MAX_LISTED])
     if len(parts) < 2:
         return match
-    matches = [equivalent(part, gold, rules) for part in parts[:MAX_CANDIDATES] if found.alternatives or _NUMERAL.search(part)]
+    matches = [
+        equivalent(part, gold, rules, by_symbols=False) for part in parts[:MAX_CANDIDATES] if found.alternatives or _NUMERAL.search(part)
+    ]
     if not any(each.outcome == "correct" for each in matches):
         return match
     if r"\or" in tidy(found.text) and len(matches) == len(parts) and all(each.outcome == "correct" for each in matches):

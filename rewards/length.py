@@ -9,7 +9,7 @@ from reasoning_rl.records import Completion, Problem, Score
 from reasoning_rl.rewards.verifier import verifier
 
 
-@verifier("length")
+@verifier("length", counts_tokens=True)
 def length(completion: Completion, _problem: Problem, *, max_tokens: int = 20_480, cache: int = 4096) -> Score:
     """1 for a short completion, falling linearly to 0 over the last `cache` tokens before `max_tokens` (DAPO's own by default).
 

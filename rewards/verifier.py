@@ -22,15 +22,18 @@ VERIFIERS: Registry[Callable[..., object]] = Registry(
 )
 
 
-def verifier(name: str, *, judges_answer: bool = False, prepare: Callable[..., object] | None = None) -> Callable[[F], F]:
+def verifier(
+    name: str, *, judges_answer: bool = False, counts_tokens: bool = False, prepare: Callable[..., object] | None = None
+) -> Callable[[F], F]:
     """Decorator: the function is a verifier called `name`.
 
-    `judges_answer`: its value says whether the answer is right (for pass@k). `prepare`: called with the recipe's options once in each
-    process that judges, before the first deadline runs; what it raises ends the run with a VerifierError.
+    `judges_answer`: its value says whether the answer is right (for pass@k). `counts_tokens`: it looks at `token_ids`, so that stored
+    answers without them can't be judged. `prepare`: called with the recipe's options once in each process that judges, before the first
+    deadline runs; what it raises ends the run with a VerifierError.
     """
 
     def named(function: F) -> F:
-        function.__dict__.update(judges_answer=judges_answer, prepare=prepare)
+        function.__dict__.update(judges_answer=judges_answer, counts_tokens=counts_tokens, prepare=prepare)
         return VERIFIERS.register(name)(function)  # type: ignore[return-value]  # the registry gives back what it is given
 
     return named
@@ -38,6 +41,10 @@ def verifier(name: str, *, judges_answer: bool = False, prepare: Callable[..., o
 
 def judges_answer(function: Callable[..., object]) -> bool:
     return bool(getattr(function, "judges_answer", False))
+
+
+def counts_tokens(function: Callable[..., object]) -> bool:
+    return bool(getattr(function, "counts_tokens", False))
 
 
 def preparation(function: Callable[..., object]) -> Callable[..., object] | None:

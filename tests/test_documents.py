@@ -21,6 +21,22 @@ def test_no_figure_is_left_to_be_filled_in(page: Path) -> None:
     assert re.findall(r"@[A-Z_]+@|\bTODO\b|\bTBD\b", page.read_text(encoding="utf-8")) == []
 
 
+def test_the_code_of_the_verifiers_page_does_what_it_says(tmp_path: Path) -> None:
+    from reasoning_rl.config import VerifierConfig
+    from reasoning_rl.records import Completion, Problem
+    from reasoning_rl.rewards.reward import Reward
+
+    brevity, aime, policy = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "verifiers.md").read_text(encoding="utf-8"), re.DOTALL)
+    exec(policy, {})  # two assertions
+    (tmp_path / "page.py").write_text(f"{brevity}\n\n{aime}")
+    reward = Reward({f"{tmp_path}/page.py:{name}": VerifierConfig() for name in ("brevity", "aime")})
+    problem = Problem("p", "s", "t", "q", "33")
+    assert reward.verdict(Completion(r"\boxed{33}", (1,) * 512), problem).reward == 0.5 + 1
+    judged = [reward.verdict(Completion(text, ()), problem).judgement for text in (r"\boxed{33}", r"\boxed{66/2}", "no idea")]
+    assert [score.verdict for score in judged] == ["correct", "wrong", "no_answer"]
+    assert "not an integer: 66/2" in judged[1].reason
+
+
 def test_the_verifier_of_the_readme_works(tmp_path: Path) -> None:
     from reasoning_rl.records import Completion, Problem, Score
     from reasoning_rl.rewards.verifier import find_verifier

@@ -22,7 +22,7 @@ MAX_CHARACTERS = 600
 _FIT = re.compile(r"[A-Za-z0-9\\{}()\[\]^_+\-*/=<>|!,.&;' ]+")
 _REFUSED = re.compile(
     r"(?<![\\A-Za-z])(?![pbvV]?matrix\})[A-Za-z]{4,}"  # a word, or code
-    r"|__|\\text|\\mathbb"
+    r"|__|\\text|\\mathbb|\\not|\.\.\.|'"
     r"|\^\s*\{?[^{}^]*\^"  # a power of a power
     r"|[0-9]{30}|\^\s*\{?\s*-?\s*[0-9]{4}|[0-9]{4}\s*!|!\s*\)*!"
     r"|\\(?:int|iint|iiint|oint|prod|lim|mod|bmod|pmod|infty)(?![A-Za-z])"

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from reasoning_rl.rewards.equality.form import Clock, Combined, Form, Items, Leaf, Matrix, Relation, Words, read_form
-from reasoning_rl.rewards.equality.leaf import NAME, same_leaf, tree, variables
+from reasoning_rl.rewards.equality.leaf import same_leaf, tree, variables
 from reasoning_rl.rewards.equality.limits import Undefined, Unreadable
-from reasoning_rl.rewards.equality.node import Node, renamed, symbols
+from reasoning_rl.rewards.equality.node import NAME, Node, renamed, symbols
 from reasoning_rl.rewards.equality.reals import is_set_of_reals, read_reals
 from reasoning_rl.rewards.equality.rules import DEFAULT, Rules
-from reasoning_rl.rewards.equality.tidy import letters
-from reasoning_rl.rewards.equality.value import CONSTANTS, close, evaluate, point, same_value
+from reasoning_rl.rewards.equality.tidy import letters, wording
+from reasoning_rl.rewards.equality.value import CONSTANTS, close, evaluate, point, quotient, same_value
 
 _STATED = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|max|min)(?![A-Za-z])")
 """How the left side of an equation begins that says what its right side is the value of."""
@@ -38,11 +38,11 @@ def same_text(a: str, b: str, rules: Rules = DEFAULT) -> bool:
 
 
 def _words(a: Form, b: Form, _rules: Rules) -> bool | None:
-    r"""Words are compared letter by letter, without case, brackets and spaces: `(C)`, `C` and `\text{C}` are one choice."""
+    r"""Words are compared without case, brackets, hyphens and an article: `(C)`, `C` and `\text{C}` are one choice."""
     if not isinstance(a, Words):
         return None
     other = b.text if isinstance(b, Words | Leaf) else ""
-    return letters(a.text) == letters(other) != ""
+    return wording(a.text) == wording(other) != ""
 
 
 def _clocks(a: Form, b: Form, _rules: Rules) -> bool | None:
@@ -60,7 +60,8 @@ def _matrices(a: Form, b: Form, rules: Rules) -> bool | None:
     rows, others = _rows(a), _rows(b)
     if len(rows) == len(others) and all(len(row) == len(other) for row, other in zip(rows, others)):
         return all(same_form(x, y, rules) for row, other in zip(rows, others) for x, y in zip(row, other))
-    return _is_vector(a) and isinstance(b, Items) and _same_in_order([cell for row in rows for cell in row], b.items, rules)
+    ordered = isinstance(b, Items) and b.kind != "set" and b.brackets in {"", "()", "[]"} and r"\or" not in b.joints
+    return _is_vector(a) and isinstance(b, Items) and ordered and _same_in_order([cell for row in rows for cell in row], b.items, rules)
 
 
 def _rows(form: Form) -> list[Sequence[Form]]:
@@ -86,6 +87,15 @@ def _collections(a: Form, b: Form, rules: Rules) -> bool | None:
         return None
     if not isinstance(b, Items):
         return len(a.items) == 1 and a.kind == "set" and same_form(a.items[0], b, rules)
+    return not _at_odds(a, b) and _same_items(a, b, rules)
+
+
+def _at_odds(a: Items, b: Items) -> bool:
+    """Alternatives have no order, hence are no tuple."""
+    return "tuple" in {a.kind, b.kind} and r"\or" in a.joints | b.joints
+
+
+def _same_items(a: Items, b: Items, rules: Rules) -> bool:
     same = partial(same_form, rules=rules)
     if "set" in {a.kind, b.kind} and not _ordered(a, b, rules):
         return _same_set(a.items, b.items, same)
@@ -238,16 +248,16 @@ def _difference(relation: Relation) -> Node:
     return Node("+", (left, Node("neg", (right,))))
 
 
-def _ratio(x: Node, y: Node, names: list[str]) -> float | None:
-    """The constant x/y, None where it varies or one side is zero everywhere (a tautology equals nothing)."""
+def _ratio(x: Node, y: Node, names: list[str]) -> int | None:
+    """The sign of the constant x/y, None where it varies or one side is zero everywhere (a tautology equals nothing)."""
     found = []
     for index in range(4):
         at = point(names, 2 * index)
         above, below = evaluate(x, at), evaluate(y, at)
         if below == 0 or above == 0:
             raise Undefined("an equation that holds at a point without pattern")
-        found.append(above / below)
-    return float(found[0].real) if all(close(found[0], other) for other in found[1:]) else None
+        found.append(quotient(above, below))
+    return (1 if found[0].real > 0 else -1) if all(close(found[0], other) for other in found[1:]) else None
 
 
 def _sets_of_reals(a: Form, b: Form, rules: Rules) -> bool | None:

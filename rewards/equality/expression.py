@@ -43,6 +43,8 @@ def _letters(word: str) -> list[str]:
     """A word is a function or a product of letters; `xsin` is x times sin, and long words are language."""
     if word in FUNCTIONS or (word in GREEK and len(word) > 3):
         return ["\\" + word]
+    if word[:-1] in FUNCTIONS:  # sinx
+        return ["\\" + word[:-1], word[-1]]
     for cut in range(1, len(word)):
         if word[cut:] in FUNCTIONS:
             return [*word[:cut], "\\" + word[cut:]]
@@ -63,6 +65,7 @@ class _Reader:
         self.at = 0
         self.depth = 0
         self.bars = 0
+        self.postfixes = 0
 
     @property
     def next(self) -> str:
@@ -112,7 +115,7 @@ class _Reader:
         if _is_number(self.next) and _is_number(self.tokens[self.at - 1]):
             raise Unreadable("two numbers stand side by side")
         whole = factors[-1]
-        mixed = self.next == r"\frac" and _is_number(self.tokens[self.at - 1]) and whole.value.denominator == 1
+        mixed = self.next == r"\frac" and whole.op == "number" and whole.value.denominator == 1
         right = self.power()
         percent, fraction = right.op == "percent", right.args[0] if right.op == "percent" else right
         if not mixed or fraction.op != "/" or not all(arg.op == "number" for arg in fraction.args):
@@ -141,11 +144,11 @@ class _Reader:
         return node
 
     def postfixed(self, node: Node) -> Node:
-        first = self.at
         while self.next in {"!", "%"}:
             node = Node("factorial" if self.take() == "!" else "percent", (node,))
-        if self.at - first > MAX_DEPTH:
-            raise TooLarge(f"more than {MAX_DEPTH} factorials follow one another")
+            self.postfixes += 1
+        if self.postfixes > 2 * MAX_DEPTH:
+            raise TooLarge(f"more than {2 * MAX_DEPTH} factorials and percent signs")
         return node
 
     def exponent(self) -> Node:

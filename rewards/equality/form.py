@@ -4,18 +4,19 @@ import re
 from dataclasses import dataclass
 from typing import Literal, TypeGuard
 
-from reasoning_rl.rewards.equality.limits import MAX_DEPTH, MAX_ITEMS, TooLarge, Unreadable
-from reasoning_rl.rewards.equality.node import FUNCTIONS, GREEK
+from reasoning_rl.rewards.equality.limits import MAX_DEPTH, MAX_ITEMS, MAX_SETS, TooLarge, Unreadable
+from reasoning_rl.rewards.equality.node import FUNCTIONS, GREEK, NAME
 from reasoning_rl.rewards.equality.split import enclosed, split_at
 from reasoning_rl.rewards.equality.tidy import letters
 from reasoning_rl.rewards.equality.units import split_unit
 
 RELATIONS = frozenset(["=", "<", ">", r"\le", r"\ge", r"\ne", r"\approx", r"\in"])
 JOINTS = frozenset([",", ";", r"\or", r"\and"])
-_WORDS = re.compile(r"(?:\s*\\text\s*\{[^{}]*\}\s*)+")
+_WORDS = re.compile(r"\s*(?:\\text\s*\{[^{}]*\}\s*)+")
 _BARE_WORDS = re.compile(
     r"[A-Za-z]{4,}(?:[ -][A-Za-z]{2,})*|(?:yes|no|odd|one|two|six|ten|red|not|all)(?:[ -][A-Za-z]{2,})*", re.IGNORECASE
 )
+_UNFINISHED = re.compile(r"[+^/]\s*$|\S\s*-\s*$")
 _MATRIX = re.compile(
     r"((?:(?!\\begin)[^=<>,;|]){0,60}?)(?:\\cdot|\\times|\*)?\s*\(?\s*\\begin\{([pbB]?matrix|smallmatrix|array)\}(?:\s*\{[^{}]*\})?(.*)\\end\{\2\}\s*\)?",
     re.DOTALL,
@@ -118,14 +119,16 @@ def _worded(text: str, _depth: int) -> Form | None:
     plain = re.sub(r"\\text|[{}\\]", " ", text)
     if clock := _CLOCK.fullmatch(plain.strip()):
         return Clock(int(clock[1]), int(clock[2]), int(clock[3] or 0), (clock[4] or "")[:1].lower())
-    if _WORDS.fullmatch(text) or (_BARE_WORDS.fullmatch(text) and not (FUNCTIONS | GREEK) & set(text.split())):
+    if _WORDS.fullmatch(text) or (
+        _BARE_WORDS.fullmatch(text) and not any({word, word[:-1]} & (FUNCTIONS | GREEK) for word in text.split())
+    ):
         return Words(plain)
     return None
 
 
 def _matrix(text: str, _depth: int) -> Form | None:
     matrix = _MATRIX.fullmatch(text)
-    if not matrix or r"\begin" in matrix[3] or matrix[1].rstrip().endswith(("+", "^", "/")):
+    if not matrix or r"\begin" in matrix[3] or _UNFINISHED.search(matrix[1]):
         return None
     return Matrix(_cells(matrix[3]), matrix[1].strip())
 
@@ -163,6 +166,8 @@ def _ratio(text: str, depth: int) -> Form | None:
 def _combined(text: str, depth: int) -> Form | None:
     for operation in (r"\cup", r"\setminus", r"\cap"):  # the loosest first
         parts = split_at(text, frozenset([operation]))
+        if len(parts) > MAX_SETS:
+            raise TooLarge(f"more than {MAX_SETS} sets are joined")
         if len(parts) > 1 and all(part for _, part in parts):
             return Combined(operation, tuple(read_form(part, depth + 1) for _, part in parts))
     return None
@@ -176,7 +181,12 @@ def _flat(forms: list[Form]) -> tuple[Form, ...]:
     """A ± pair inside a list adds two members to it; a name given once (`n = 1, 2, 3`) is given to all."""
     members = [member for form in forms for member in (form.items if _is_spread(form) else (form,))]
     first, *rest = members
-    if isinstance(first, Relation) and first.signs == ("=",) and not any(isinstance(member, Relation) for member in rest):
+    if (
+        isinstance(first, Relation)
+        and first.signs == ("=",)
+        and NAME.fullmatch(first.sides[0])
+        and not any(isinstance(member, Relation) for member in rest)
+    ):
         return (read_form(first.sides[1]), *rest)
     return tuple(members)
 
@@ -196,6 +206,8 @@ def _related(text: str, depth: int) -> Form | None:
     if not parts[0][1] or not parts[-1][1]:
         raise Unreadable("a relation lacks a side")
     signs, sides = tuple("=" if sign == r"\approx" else sign for sign, _ in parts[1:]), tuple(side for _, side in parts)
+    if r"\in" in signs and len(signs) > 1:
+        raise Unreadable("a chain of memberships")
     if r"\in" in signs or not signs:
         return read_form(sides[-1], depth + 1)  # x ∈ S is S
     return Relation(sides, signs)
@@ -205,7 +217,7 @@ def _without_approximations(parts: list[tuple[str, str]]) -> list[tuple[str, str
     """`2/3 ≈ 0.67` says two thirds; `x ≈ 11` and `≈ 11` say eleven."""
     if not parts[0][1] and parts[1][0] in {"=", r"\approx"}:
         return [("", parts[1][1]), *parts[2:]]
-    cut = next((at for at, (sign, _) in enumerate(parts) if sign == r"\approx" and re.search("[0-9]", parts[at - 1][1])), len(parts))
+    cut = next((at for at, (sign, _) in enumerate(parts) if sign == r"\approx" and re.search(r"[0-9]|\\pi", parts[at - 1][1])), len(parts))
     return parts[:cut]
 
 

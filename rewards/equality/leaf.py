@@ -7,16 +7,12 @@ from functools import lru_cache
 from reasoning_rl.rewards.equality.expression import read_expression
 from reasoning_rl.rewards.equality.form import Leaf
 from reasoning_rl.rewards.equality.limits import Unreadable
-from reasoning_rl.rewards.equality.node import Node, has, in_base, renamed, symbols, with_natural_logarithms
+from reasoning_rl.rewards.equality.node import NAME, Node, has, in_base, renamed, symbols, with_natural_logarithms
 from reasoning_rl.rewards.equality.number import read_number, same_number
 from reasoning_rl.rewards.equality.rules import DEFAULT, Rules
 from reasoning_rl.rewards.equality.units import compatible
 from reasoning_rl.rewards.equality.value import CONSTANTS, same_value
 
-NAME = re.compile(
-    r"\\?[A-Za-z]+'*(?:_(?:\{[^{}]*\}|[A-Za-z0-9]))?(?:\([^()]*\))?"  # x, x_1, f(x), \theta
-    r"|\(\\?[A-Za-z]+(?:,\s*\\?[A-Za-z]+)*\)|\\frac\{[A-Z]+\}\{[A-Z]+\}|\\text\{.*\}|\\angle.*|\|[A-Z]+\|"  # (p,q), NO/BO, |AB|
-)
 _INTEGRATION = frozenset(["C", "c", "K", "k", "C_1", "c_1"])
 _BASED = re.compile(r"(-?)\s*(?:\\text\s*)?[{(]?\s*([0-9A-Za-z]+)\s*[})]?\s*_[{(\s]*([0-9]+)[})\s]*")
 

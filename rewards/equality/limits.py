@@ -1,4 +1,4 @@
-"""What the comparison refuses to work on, and the two ways of saying so."""
+"""What the comparison refuses to work on, and three ways of saying so."""
 
 MAX_ANSWER = 6000
 """Characters of an answer or a gold; the longest gold of MATH has 170."""
@@ -10,8 +10,10 @@ MAX_BITS = 30_000
 MAX_DIGITS = 3000
 """Of a numeral as written; Python itself reads no more than 4,300."""
 MAX_FACTORIAL = 2500
-MAX_ITEMS = 160
-"""Members of a list, set or matrix."""
+MAX_ITEMS = 80
+"""Members of a list, set or matrix; each may be compared with each."""
+MAX_SETS = 30
+"""Sets in a union, intersection or difference."""
 
 
 class Unreadable(ValueError):  # noqa: N818  # says what the text is, not that something failed

@@ -1,5 +1,6 @@
 """The tree of an expression, and the names that may appear in it."""
 
+import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -14,6 +15,13 @@ _GREEK = (
 )
 FUNCTIONS = frozenset(_FUNCTIONS.split()) | {prefix + name for prefix in ("", "arc", "a") for name in INVERTIBLE}
 GREEK = frozenset(_GREEK.split())
+
+NAME = re.compile(
+    r"\\?[A-Za-z]+'*(?:_(?:\{[^{}]*\}|[A-Za-z0-9]))?(?:\([^()]*\))?"  # x, x_1, f(x), \theta
+    r"|\(\\?[A-Za-z]+(?:,\s*\\?[A-Za-z]+)*\)|\\frac\{[A-Z]+\}\{[A-Z]+\}|\\text\{(?!\s*not\b)[^{}]*\}|\\angle.*"
+    r"|\|[A-Z]+\|"  # (p,q), NO/BO, |AB|
+)
+"""What may be given a value."""
 
 
 @dataclass(frozen=True, slots=True)

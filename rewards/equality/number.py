@@ -12,7 +12,7 @@ MAX_LENGTH = 1000
 LEAST_PERCENTAGE = 2
 """Below it, a number that is not whole and has no percent sign is read as a share."""
 
-_NUMERAL = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+"
+_NUMERAL = r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+"
 _MONEY = r"(?:\\\$\s*)?"
 _DECIMAL = re.compile(rf"{_MONEY}([-+]?)\s*{_MONEY}({_NUMERAL})\s*(%?)")
 _QUOTIENT = re.compile(

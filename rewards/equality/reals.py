@@ -122,6 +122,9 @@ def _joined(form: Items) -> Reals | None:
         return _all_combined(r"\cap", [read_reals(item) for item in others])
     if not all(isinstance(item, Relation) for item in form.items) and form.joints != {r"\or"}:
         return None
+    unknown = {side for item in form.items if isinstance(item, Relation) for side in item.sides if is_unknown(side)}
+    if len(unknown) > 1:
+        return None
     sets = [read_reals(item) for item in form.items]
     if r"\or" in form.joints:
         return _all_combined(r"\cup", sets) if form.joints <= {r"\or", ","} else None

@@ -1,7 +1,7 @@
 r"""The rules of respelling, in their order: what TeX, unicode and words write in many ways is written in one.
 
 Each rule has three parts: what must occur in a text for the rule to apply (any of the signs between bars), a pattern, and what replaces it.
-Most rules are skipped by the first. Every pattern runs in time linear in the text, but for those within braces, which are short.
+Most rules are skipped by the first. Patterns take time linear in the text, or are bounded by its length (`limits.MAX_ANSWER`).
 """
 
 import re
@@ -53,7 +53,7 @@ def _unwrap_text(match: re.Match[str]) -> str:
     inner = match[2].strip()
     if inner in FUNCTIONS:
         return f"\\{inner} "
-    letter = match[1].startswith(("math", "operatorname")) and len(inner) == 1 and match[2] == inner  # \mathrm{~m} is a unit
+    letter = len(inner) == 1 and match[2] == inner and (inner in "ixyzn" or match[1].startswith(("math", "operatorname")))  # { m} is a unit
     if letter or re.fullmatch(r"[0-9.,/%-]+", inner):
         return inner
     divided = _JOINTS.sub(lambda joint: f"}} {',' if joint[2] else chr(92) + joint[1]} \\text{{", _ASIDE.sub(r"\1", match[2]))
@@ -64,6 +64,11 @@ def _repeating(match: re.Match[str]) -> str:
     r"""`0.1\overline{6}` as the fraction that it is."""
     whole, once, again = match[1] or "0", match[2], match[3] or match[4]
     return rf"\frac{{{int(whole + once + again) - int(whole + once)}}}{{{'9' * len(again)}{'0' * len(once)}}}"
+
+
+def _without_condition(match: re.Match[str]) -> str:
+    """`k ∈ ℤ` says what k is, but of an inequality it is a part."""
+    return match[0] if re.search(r"[<>]|\\[lg]e(?![a-z])", match.string[: match.start()]) else ""
 
 
 _MAGNITUDES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
@@ -99,6 +104,7 @@ _DEGREE = r"\\(?:text|mathrm)\s*\{\s*o\s*\}"
 _ROMAN = r"\\(?:mathrm|text|mbox)\s*\{\s*([A-Za-z]+)\s*\}"
 _ONE = r"(?:\{\s*([A-Za-z0-9]+)\s*\}|([A-Za-z0-9]))"
 RULES = _compiled(
+    # layout
     ("", r"\s+", " "),
     (r"\begin", r"\\begin\s*\{(aligned|align\*?|gathered|split|cases)\}(.*?)\\end\s*\{\1\}", _rows),
     ("\\\\", r"\\\\\s*\[[^\]]*\]", r"\\\\"),  # the height of a row
@@ -111,12 +117,15 @@ RULES = _compiled(
         r"\\(?:color|textcolor)\s*\{[^{}]*\}|\\(?:smash|underline|boldsymbol|bm|ensuremath)(?![A-Za-z])",
         "",
     ),
+    # roots
     ("∛|cbrt", r"(?:∛|\bcbrt\b)\s*(?=[({])", r"\\sqrt[3]"),
     ("∛", r"∛\s*([0-9]+|[A-Za-z])", r"\\sqrt[3]{\1}"),
     ("√", r"√\s*([0-9]+(?:\.[0-9]+)?|[A-Za-z])", r"\\sqrt{\1}"),
     ("√", "√", r"\\sqrt "),
+    # spacing and size
     ("quad", r"(?<!\\)\\q?quad", " "),
     (r"\displ|\textst|lim|\bf|\rm|\it", r"\\(?:displaystyle|textstyle|limits|nolimits|bf|rm|it)(?![A-Za-z])", " "),
+    (r"\la|\La|\hu|\Hu|\sm|\no", r"\\(?:large|Large|LARGE|huge|Huge|small|normalsize)(?![A-Za-z])", " "),
     (r"\left|\right|\b|\B", r"\\(?:left|right|[bB]igg?[lrm]?)(?![A-Za-z])\s*\.?", ""),
     (
         r"{,}|\!|\,",
@@ -125,6 +134,7 @@ RULES = _compiled(
     ),  # 14{,}916, 11,\!111 and 1\,000 are one number each
     (r"\|~", r"(?<!\\)\\[,!;:> ]|~", " "),
     (r"\|$", r"(?<!\\)\\[()\[\]#]|(?<!\\)\$", " "),
+    # fractions and numerals
     ("frac", r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
     ("uppi", r"\\uppi(?![A-Za-z])", r"\\pi "),
     (r"\bigc", r"\\big(cup|cap)(?![A-Za-z])", r"\\\1 "),
@@ -133,10 +143,12 @@ RULES = _compiled(
     (r"\mathrm", r"\\mathrm\s*\{\s*([0-9.]+)\s*([A-Za-z]+)\s*\}", r"\1\\text{ \2}"),
     ("/", rf"{_ROMAN}\s*/\s*{_ROMAN}", r"\\text{ \1/\2}"),  # \mathrm{~km} / \mathrm{h}
     ("e|E", r"(?<=[0-9])\\(?:text|mathrm)\s*\{\s*[eE]\s*\}(?=[-+]?[0-9])", "e"),
+    # degrees and bases
     ("o", rf"(?<=[0-9}}])\s*\^\s*(?:\{{\s*{_DEGREE}\s*\}}|{_DEGREE})", "°"),
     ("_", rf"_\s*(?:\{{\s*{_ROMAN}\s*\}}|{_ROMAN})", _worded_subscript),
     ("base", r"\\text\s*\{\s*,?\s*\(?\s*(?:in )?base[ -]*([A-Za-z0-9]+)\s*\)?\s*\}|\\text\s*\{\s*(?:in )?base\s*\}\s*([0-9]+)", _based),
     ("base", r"(?<=[0-9A-F])\s*\(?(?:in )?base[ -]*([0-9]+)()\)?(?![0-9A-Za-z])", _based),
+    # text, and words in it
     (
         r"\text|\m|\hbox|\operatorname",
         r"\\(text|mbox|hbox|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|operatorname)\s*\{([^{}]*)\}",
@@ -144,20 +156,31 @@ RULES = _compiled(
     ),
     ("%|percent|pct", r"\\%|\s*\b(?:percent(?:age)?|pct)\b|\\text\{\s*(?:percent(?:age)?|pct)\s*\}", "%"),
     ("circ|degree", r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\s*\\degree(?![A-Za-z])|\s*\bdegrees?\b|\\text\{\s*degrees?\s*\}", "°"),
+    # relations and joints
     (r"\le|<", r"\\(?:leqslant|leq|leqq)(?![A-Za-z])|<=|=<", r"\\le "),
     (r"\ge|>", r"\\(?:geqslant|geq|geqq)(?![A-Za-z])|>=", r"\\ge "),
+    ("+/-", r"\+/-", r"\\pm "),
+    (r"\not", r"\\not\s*\\in(?![A-Za-z])", r"\\notin "),
     (r"\n|!=", r"\\(?:neq|not\s*=)(?![A-Za-z])|!=", r"\\ne "),
-    (r"\approx|\sim", r"\\(?:approx|simeq|sim)(?![A-Za-z])", r"\\approx "),
+    (r"\approx|\sim", r"\\(?:approx|simeq)(?![A-Za-z])", r"\\approx "),
     (r"\lt", r"\\lt(?![A-Za-z])", "<"),
     (r"\gt", r"\\gt(?![A-Za-z])", ">"),
     (r"vert|\mid", r"\\(?:lvert|rvert|vert|mid)(?![A-Za-z])", "|"),
     (r"\lor|\vee", r"\\(?:lor|vee)(?![A-Za-z])", r" \\or "),
     (r"\land|\wedge", r"\\(?:land|wedge)(?![A-Za-z])", r" \\and "),
+    # sets
     (r"\varnothing", r"\\varnothing(?![A-Za-z])", r"\\emptyset "),
     ("R", r"\\(?:mathbb|mathbf|Bbb|mathds)\s*(?:\{\s*R\s*\}|R(?![A-Za-z]))|\\(?:R|Reals)(?![A-Za-z])", r"\\mathbb{R}"),
     (r"\backslash|\mathbb", r"\\backslash(?![A-Za-z])|(?<=\\mathbb\{R\})\s*(?:-|\\\\)(?=\s*\\\{)", r"\\setminus "),
     ("e|E", r"(?<![A-Za-z0-9.\\])([0-9]+(?:\.[0-9]+)?)[eE]([-+]?[0-9]{1,3})(?![0-9A-Za-z.^])", r"\1\\times 10^{\2}"),  # 1.5e6
     ("dots", r"\\(?:dotsc|dots|ldots|cdots)(?![A-Za-z])", "..."),
+    # more numerals, binomial coefficients
+    ("(", r"^\s*([0-9]{0,30})\.([0-9]{0,30})\(([0-9]{1,30})()\)\s*$", _repeating),  # 0.1(6)
+    (
+        ",",
+        r"^[^,(\[{]*(?<![0-9.])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9.,])[^,(\[{]*$",
+        lambda match: match[0] if re.fullmatch(r"[\s0-9,+-]*", match[0]) else match[0].replace(",", ""),
+    ),  # 1,000\pi
     (r"\over|\bar|\dot", r"([0-9]{0,30})\.([0-9]{0,30})\\(?:overline|bar|dot)\s*(?:\{\s*([0-9]{1,30})\s*\}|([0-9]))", _repeating),
     (r"\math", r"\\math(?:bf|rm|it|sf)(?=\s*\{)", ""),
     (r"\over", r"\{([^{}]{1,60})\\over(?![A-Za-z])([^{}]{1,60})\}", r"\\frac{\1}{\2}"),
@@ -165,7 +188,10 @@ RULES = _compiled(
     ("C", rf"(?:\{{\s*\}})?[\^_]{_ONE}\s*C\s*_\s*{_ONE}", r"\\binom{\1\2}{\3\4}"),  # nCk
     ("C", rf"(?<![A-Za-z\\])C_\s*{_ONE}\s*\^\s*{_ONE}", r"\\binom{\1\2}{\3\4}"),
     ("(", r"(?<![A-Za-z\\])(?:C|binom|nCr|choose)\(([^(),]{1,40}),([^(),]{1,40})\)", r"\\binom{\1}{\2}"),
+    ("C", r"(?<![0-9A-Za-z\\])([0-9]{1,4})C([0-9]{1,4})(?![0-9])", r"\\binom{\1}{\2}"),  # 10C3
+    ("10", r"(?<=[0-9])\s*x\s*(?=10\s*\^)", r"\\times "),
     ("**", r"\*\*", "^"),
+    # conditions that say nothing, and words that say a number or a sign
     (r"\equiv", r"\\equiv(?![A-Za-z])(?!.*mod)", "="),
     (
         r"for|\forall",
@@ -175,7 +201,7 @@ RULES = _compiled(
     (
         r"\in",
         r"(?<=[A-Za-z0-9)}])\s*[,;]?\s*\(?\s*(?:\\text\s*\{[^{}]*\}\s*)?[a-z]\s*\\in\s*\\(?:mathbb|mathbf)\s*\{?\s*[ZN]\s*\}?\s*\)?\s*$",
-        "",
+        _without_condition,
     ),
     ("illion|thousand", rf"(?<=[0-9])\s*(?:\\text\s*\{{\s*({_MANY})\s*\}}|({_MANY})(?![A-Za-z]))", _magnitude),
     ("or|and", r"(?<![A-Za-z\\])(or|and)(?![A-Za-z])", r" \\\1 "),

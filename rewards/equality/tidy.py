@@ -14,6 +14,7 @@ SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _SIGNED = re.compile(r"[\s({\[]*(?:[-!~]|\\(?:neg|lnot)(?![A-Za-z]))")
 _ARTICLE = re.compile(r"^[\s({]*(?:\\text\s*\{\s*)?(?:an?|the)\s+(?=[a-z]{3})", re.IGNORECASE)
+_WORDING = re.compile(r"[^\W_][\w .,'’:;&/]*")
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _INNER_BOX = re.compile(r"\\(?:boxed|fbox)(?=\s*\{)")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}", re.DOTALL)
@@ -57,7 +58,8 @@ def _plain(text: str) -> str:
 def _trimmed(text: str) -> str:
     """Without surrounding space, final punctuation and outer boxes, however often they alternate."""
     for _ in range(8):
-        bare = text.strip().rstrip(".,;:").strip()
+        bare = text.strip()
+        bare = bare if bare.endswith("...") else bare.rstrip(".,;:").strip()
         box = _BOX.fullmatch(bare)
         if box and _closes_last(bare):
             bare = box[1]
@@ -75,6 +77,14 @@ def _closes_last(text: str) -> bool:
         if letter == "}" and depth == 0:
             return at == len(text) - 1
     return False
+
+
+def wording(text: str) -> str:
+    r"""Words to be compared: without case, brackets, `\text` and an article, a hyphen being a space. "" for what is more than words."""
+    said = _ARTICLE.sub("", text.replace(r"\text", " ").strip(" .,;:"))
+    said = " ".join(re.sub(r"[{}()\[\]\-]", " ", said).split()).casefold()
+    spelt = said if any(letter.isdigit() for letter in said) else said.replace(" ", "")
+    return spelt if _WORDING.fullmatch(said) and not _SIGNED.match(text) else ""
 
 
 def letters(text: str) -> str:

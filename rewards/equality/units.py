@@ -2,6 +2,7 @@
 
 import re
 
+from reasoning_rl.rewards.equality.node import FUNCTIONS, GREEK
 from reasoning_rl.rewards.equality.rules import Units
 
 _SYNONYMS = {
@@ -35,15 +36,26 @@ _SYNONYMS = {
     "¥": "yen ¥",
     "°": "°",
     "rad": "radian rad",
-    "n": "newton",
-    "j": "joule",
-    "w": "watt",
+    "mg": "milligram mg",
+    "dm": "decimeter decimetre dm",
+    "nm": "nanometer nanometre nm",
+    "kj": "kilojoule kj",
+    "v": "volt v",
+    "qt": "quart qt",
+    "pt": "pint pt",
+    "acre": "acre",
+    "ha": "hectare ha",
+    "decade": "decade",
+    "century": "century centuries",
+    "n": "newton n",
+    "j": "joule j",
+    "w": "watt w",
     "mi/h": "mph",
     "km/h": "kph kmh kmph",
 }
 _CANONICAL = {word: unit for unit, words in _SYNONYMS.items() for word in words.split()}
 _EXPONENT = r"(?:\s*\^\s*\{?\s*([0-9])\s*\}?)?"
-_TEXT_UNIT = re.compile(rf"(.*?[^\s^_{{\\])\s*((?:\\text\s*\{{[^{{}}]*\}}\s*/?\s*)+){_EXPONENT}", re.DOTALL)
+_TEXT_UNIT = re.compile(rf"(.*?[^\s^_{{\\])\s*((?:\\text\s*\{{[^{{}}]*\}}\s*(?:/\s*)?){{1,4}}){_EXPONENT}", re.DOTALL)
 _WORD_UNIT = re.compile(rf"(.*(?:[0-9)}}°!%]|\\pi))\s*([A-Za-z][A-Za-z. /]*){_EXPONENT}", re.DOTALL)
 _MONEY = re.compile(r"([-+]?)\s*(\\\$|[€£¥])\s*(.+)|(.+?)\s*(\\\$|[¢€£¥])", re.DOTALL)
 _BARE = frozenset(["cm", "mm", "km", "kg", "ft", "lb", "oz", "ml", "sq", "cu"])
@@ -51,12 +63,16 @@ _BARE = frozenset(["cm", "mm", "km", "kg", "ft", "lb", "oz", "ml", "sq", "cu"])
 _AFTER_NUMBER = frozenset(["in", "mi", "yd", "hr", "gal"])
 """Those that count behind a plain number and a space only."""
 _DOUBT = re.compile(
-    r"\b(?:not?|maybe|possibly|perhaps|probably|either|neither|to|than|least|most|or|but|if|except|is|are|isn|wrong|incorrect|false)\b",
+    r"\b(?:not?|maybe|possibly|perhaps|probably|either|neither|to|than|least|most|or|but|if|except|is|are|isn|wrong|incorrect|false"
+    r"|hundreds?|dozens?|thousands?|(?:m|b|tr)illions?|lakhs?|crores?|half|halves|thirds|fourths?|fifths?|sixths?|eighths?|ninths?|tenths?"
+    r"|hundredths?|thousandths?|factorial|plus|minus|below|above|point [a-z]+)\b",
     re.IGNORECASE,
 )
 """Words after a number that take it back or change it."""
+_MINUTES = re.compile(r"°\s*[0-9]")
 _WORD = re.compile(r"([a-z]+|[$°¢€£¥])(?:\s*\^\s*([0-9]))?")
 _PER = re.compile(r"/|\bper\b")
+_BEHIND = {"squared": "2", "cubed": "3"}
 _ORDER = {"square": "2", "sq": "2", "cubic": "3", "cu": "3"}
 
 
@@ -71,7 +87,10 @@ def split_unit(text: str) -> tuple[str, str]:
     match = _TEXT_UNIT.fullmatch(text) or _bare_unit(text)
     if match is None or not re.search(r"[0-9A-Za-z)}]", match[1]) or _DOUBT.search(match[2]):
         return (text, "%") if text.endswith("%") else _without_degrees(text)
-    return match[1].strip(), canonical(re.sub(r"\\text|[{}]", " ", match[2]), match[3] or "")
+    value, words = match[1].strip(), re.sub(r"\\text|[{}]", " ", match[2])
+    if value.endswith("°"):  # of Celsius, of Fahrenheit
+        return value[:-1], f"°{words.strip().lower()[:1]}"
+    return value, canonical(words, match[3] or "")
 
 
 def _bare_unit(text: str) -> re.Match[str] | None:
@@ -84,7 +103,8 @@ def _bare_unit(text: str) -> re.Match[str] | None:
     short = _BARE | (frozenset("hsm") if "/" in match[2] else frozenset())
     if spaced and re.fullmatch(r"[0-9.,]+", match[1]):
         short |= _AFTER_NUMBER
-    fit = all((len(word) > 2 and _known(word)) or word in short or (spaced and len(word) > 3) for word in words)
+    named = (FUNCTIONS | GREEK) & set(words)
+    fit = not named and all((len(word) > 2 and _known(word)) or word in short or (spaced and len(word) > 3) for word in words)
     return match if fit else None
 
 
@@ -98,6 +118,8 @@ def _without_degrees(text: str) -> tuple[str, str]:
         return text, ""
     if re.search(r"sin|cos|tan|cot|sec|csc", text):
         return text.replace("°", r"\frac{\pi}{180}"), ""
+    if _MINUTES.search(text):
+        return text, ""  # degrees and minutes are read by nobody here
     return text.replace("°", ""), "°"
 
 
@@ -113,6 +135,8 @@ def _measure(words: str, exponent: str) -> str:
     order = ""
     for word, power in _WORD.findall(words):
         order = _ORDER.get(word, order)
+        if word in _BEHIND and factors:
+            factors[-1] = (factors[-1][0], _BEHIND[word])
         if word not in _ORDER and (unit := _known(word)):
             factors.append((unit.replace("unit", ""), power or order))
             order = ""

@@ -13,7 +13,7 @@ from functools import cache, reduce
 from typing import TYPE_CHECKING, Any
 
 from reasoning_rl.rewards.equality.limits import MAX_BITS, MAX_FACTORIAL, TooLarge, Undefined, Unreadable
-from reasoning_rl.rewards.equality.node import INVERTIBLE, Node, symbols
+from reasoning_rl.rewards.equality.node import INVERTIBLE, Node, has, symbols
 
 if TYPE_CHECKING:
     from mpmath import MPContext  # type: ignore[import-untyped]
@@ -29,7 +29,8 @@ AGREEING, VANISHING = 45, 50
 MAX_MAGNITUDE = 2**16
 """Of the binary logarithm of an inexact number; sines and exponentials of larger ones cost seconds."""
 MAX_KEPT = 1000
-POINTS = 7
+POINTS, MORE_POINTS = 7, 12
+"""Places at which expressions are compared, and others (near zero, far away, whole) where these tell too little."""
 ENOUGH_POINTS = 3
 CONSTANTS = frozenset(["pi", "e", "i"])
 _threads = threading.local()
@@ -66,7 +67,10 @@ def constant(node: Node) -> Number:
 def _same_at_points(a: Node, b: Node, names: list[str], tolerance: float) -> bool:
     """Where there is no i, a point at which a side is not real (a root of a negative number) tells nothing."""
     telling, complex_too = 0, "i" in symbols(a) | symbols(b)
-    for index in range(POINTS):
+    far = any(has(side, op) for side in (a, b) for op in ("abs", "floor", "ceil", "root"))
+    for index in range(POINTS + MORE_POINTS):
+        if index >= POINTS and telling >= ENOUGH_POINTS and not far:
+            break
         pair = _values(a, b, point(names, index))
         if pair is not None and (complex_too or (_is_real(pair[0]) and _is_real(pair[1]))):
             telling += 1
@@ -92,6 +96,9 @@ def point(names: list[str], index: int) -> dict[str, Fraction]:
 @cache
 def _coordinate(rank: int, index: int) -> Fraction:
     sign = -1 if index % 2 and (rank + index // 2) % 2 == 0 else 1
+    if index >= POINTS:
+        near = _coordinate(rank, index - POINTS)
+        return (near / 100, near * 9, Fraction(2 + 3 * rank + index - POINTS), near * 800)[(index - POINTS) % 4]
     return sign * Fraction(7 + (37 * rank + 61 * index) % 89, 5 + (29 * rank + 53 * index) % 31)
 
 
@@ -239,21 +246,25 @@ def _function(name: str) -> Callable[[Number], Number]:
 
 def _add(*values: Number) -> Number:
     """Once one term is inexact all are, so that rounding is the only loss."""
-    if all(isinstance(value, Fraction) for value in values):
-        return sum(values, Fraction(0))
-    return reduce(operator.add, map(_inexact, values))
+    if not all(isinstance(value, Fraction) for value in values):
+        return reduce(operator.add, map(_inexact, values))
+    return reduce(lambda a, b: _bounded(a + b if isinstance(a, Fraction) else a + _inexact(b)), values)
+
+
+def quotient(a: Number, b: Number) -> Number:
+    return a / b if isinstance(a, Fraction) and isinstance(b, Fraction) else _inexact(a) / _inexact(b)
 
 
 def _multiply(*values: Number) -> Number:
     if all(isinstance(value, Fraction) for value in values):
-        return reduce(lambda a, b: _bounded(a * b), values)
+        return reduce(lambda a, b: _bounded(a * b if isinstance(a, Fraction) else a * _inexact(b)), values)
     return reduce(operator.mul, map(_inexact, values))
 
 
 _OPERATIONS: dict[str, Callable[..., Number]] = {
     "+": _add,
     "*": _multiply,
-    "/": lambda a, b: a / b if isinstance(a, Fraction) and isinstance(b, Fraction) else _inexact(a) / _inexact(b),
+    "/": quotient,
     "inverse": lambda a: 1 / a,
     "neg": operator.neg,
     "^": _power,

@@ -1,10 +1,9 @@
-"""`verify` on whole completions: cases as data, the shared corpora where they are, and any text at all."""
+"""`verify` on whole completions: cases as data, and any text at all. What others wrote is in test_corpora.py."""
 
 import json
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning_rl.rewards import verify
+from reasoning_rl.rewards.equality import bounded
 
 FOLDER = Path(__file__).parents[1] / "cases"
 CASES = [json.loads(line) for line in (FOLDER / "completions.jsonl").read_text().splitlines()]
 PAIRS = [json.loads(line) for line in (FOLDER / "pairs.jsonl").read_text().splitlines()]
-SHARED = Path(os.environ.get("REASONING_RL_SHARED", Path(__file__).parents[2].parent / "shared"))
-
-
-def corpus(name: str) -> list[dict[str, Any]]:
-    path = SHARED / "verifier_bench" / "dev" / f"{name}.jsonl"
-    if not path.exists():
-        pytest.skip(f"{path} is not here")
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    for row in rows:
-        if isinstance(row["completion"], dict):
-            row["completion"] = "".join(text * times for text, times in row["completion"]["parts"])
-    return rows
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["reason"])
@@ -54,30 +42,6 @@ def test_a_score_says_what_was_found_and_how_it_was_decided() -> None:
     assert score.seconds > 0
 
 
-@pytest.mark.parametrize(("name", "most"), [("gsm8k_model_solutions", 0), ("math_cot", 0), ("peer_tests", 2), ("hard_pairs", 3)])
-def test_labelled_corpora_are_judged_as_labelled(name: str, most: int) -> None:
-    rows = corpus(name)
-    wrong = [row["id"] for row in rows if (verify(row["completion"], row["gold"], row["task"]).value > 0.5) != bool(row["label"])]
-    assert len(wrong) <= most, wrong
-
-
-def test_hostile_completions_are_refused_quickly_and_without_a_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for row in corpus("hostile"):
-        start = time.perf_counter()
-        assert verify(row["completion"], row["gold"], row["task"]).value == 0, row["id"]
-        assert time.perf_counter() - start < 4, row["id"]
-    assert not list(tmp_path.iterdir())
-
-
-def test_reference_solutions_are_correct_against_their_golds() -> None:
-    path = SHARED / "data" / "math" / "math500.jsonl"
-    if not path.exists():
-        pytest.skip(f"{path} is not here")
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [row["unique_id"] for row in rows if verify(row["solution"], row["answer"]).value != 1] == []
-
-
 PIECES = [*"01 9.,x+-*/^_{}()[]|$\\=<>!%°eiπ√", r"\frac", r"\sqrt", r"\boxed{", r"\text{", "or", "cm", r"\pm", r"\cup", r"\sin", r"\\"]
 
 
@@ -95,7 +59,8 @@ def test_no_unicode_raises(text: str) -> None:
     assert 0 <= verify("5", text).value <= 1
 
 
-def test_it_works_in_threads_and_in_a_forked_child() -> None:
+def test_it_works_in_threads_and_in_a_forked_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded, "DEADLINE_S", 60.0)  # for SymPy to start where others use the processor
     product = r"\boxed{\begin{pmatrix}1&0\\0&1\end{pmatrix}\begin{pmatrix}2&0\\0&2\end{pmatrix}}"
     gold = r"\begin{pmatrix}2&0\\0&2\end{pmatrix}"  # reaches the symbolic stage, hence a process of its own
     found: list[str] = []
@@ -107,6 +72,20 @@ def test_it_works_in_threads_and_in_a_forked_child() -> None:
     assert found == ["symbolic"] * 2
     pid = os.fork()
     if pid == 0:
-        signal.alarm(20)
+        signal.alarm(60)
         os._exit(int(verify(product, gold).value))
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+
+
+def test_however_many_candidates_there_are_the_symbolic_stage_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def decide(a: str, _b: str) -> tuple[str, str]:
+        asked.append(a)
+        return "timeout", "as if it took long"
+
+    monkeypatch.setattr("reasoning_rl.rewards.equality.equivalence.decide_symbolically", decide)
+    product = r"\begin{pmatrix}1\end{pmatrix}+\begin{pmatrix}1\end{pmatrix}"
+    verify(", ".join([rf"\boxed{{{product}}}"] * 20), rf"\angle {product}")
+    verify(", ".join([rf"\boxed{{{product}}}"] * 20), r"\begin{pmatrix}2\end{pmatrix}+x")
+    assert len(asked) <= 2

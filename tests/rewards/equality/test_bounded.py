@@ -12,6 +12,12 @@ from reasoning_rl.rewards.equality.symbolic import decide
 IDENTITY = r"\begin{pmatrix}1&0\\0&1\end{pmatrix}"
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what is about the deadline has a short one: SymPy is long in coming where others use the processor."""
+    monkeypatch.setattr(bounded, "DEADLINE_S", 60.0)
+
+
 def test_the_parser_decides_what_has_no_value_here() -> None:
     assert decide(f"{IDENTITY} {IDENTITY}", IDENTITY)[0] is True
     assert decide(rf"2{IDENTITY}", IDENTITY)[0] is False
