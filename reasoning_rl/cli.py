@@ -10,20 +10,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from reasoning_rl import __version__
+from reasoning_rl import __version__, options
 from reasoning_rl.errors import ConfigError, EngineError, ReasoningRLError, StorageError
+from reasoning_rl.options import Overrides, PrintConfig, Recipe, Runs
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from reasoning_rl.config import Config
+    from reasoning_rl.records import Task
     from reasoning_rl.rescoring.request import Request
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -41,20 +42,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-
-Recipe = Annotated[str, typer.Option("--recipe", "-r", help="A recipe of the package, or the path of a YAML file.")]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(help="Settings that win over the recipe's, like sampling.temperature=0.7", show_default=False)
-]
-PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print the resolved settings, checked, and do nothing else.")]
-Runs = Annotated[Path, typer.Option(help="The folder that holds the runs.")]
-
-
-class TaskName(StrEnum):
-    """The convention of a gold answer."""
-
-    gsm8k = "gsm8k"
-    math = "math"
 
 
 class Terminated(SystemExit):
@@ -238,52 +225,46 @@ def show(
 
 @_command
 def verify(
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(help="JSONL or parquet with completions and golds; a run's folder; an evaluation's.", show_default=False),
-    ] = None,
-    completion: Annotated[str | None, typer.Option(help="One text to judge, in place of files.")] = None,
-    gold: Annotated[str | None, typer.Option(help="Its right answer.")] = None,
-    task: Annotated[TaskName | None, typer.Option(help="The convention of the golds; by default the row's, the run's, or math.")] = None,
-    reward: Annotated[
-        list[str] | None, typer.Option(help="A verifier, as name, name=weight or name={options: …}; by default the task's own.")
-    ] = None,
-    recipe: Annotated[str | None, typer.Option("--recipe", "-r", help="Judge by the rewards of this recipe.")] = None,
-    against: Annotated[str | None, typer.Option(help="Compare with this column, or with this verifier.")] = None,
-    examples: Annotated[int, typer.Option(min=0, help="How many of each kind of disagreement.")] = 5,
-    out: Annotated[Path | None, typer.Option(help="Write the verdicts to this parquet file.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Write the tables to this Markdown file.")] = None,
-    completion_column: Annotated[str, typer.Option(help="What the column of completions is called.")] = "completion",
-    gold_column: Annotated[str, typer.Option(help="What the column of right answers is called.")] = "gold",
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that judge; by default the recipe's, or one for each core.")] = None,
-    deadline: Annotated[float | None, typer.Option(min=0.01, help="Seconds for one completion; by default the judge's.")] = None,
+    context: typer.Context,
+    files: options.AnswerFiles = None,
+    completion: options.OneCompletion = None,
+    gold: options.OneGold = None,
+    task: options.GoldTask = None,
+    reward: options.Rewards = None,
+    recipe: options.RewardsOf = None,
+    against: options.AgainstOne = None,
+    examples: options.Examples = 5,
+    out: options.Out = None,
+    report: options.Report = None,
+    completion_column: options.CompletionColumn = "completion",
+    gold_column: options.GoldColumn = "gold",
+    workers: options.Workers = None,
+    deadline: options.Deadline = None,
 ) -> None:
     """Judge one completion, or all of many files again: how they fall, and how far they agree with labels or another verifier."""
-    if files and completion is None and gold is None:
-        from reasoning_rl.rescoring.request import Request
+    named: Task | None = task.value if task else None
+    if not files or completion is not None or gold is not None:
+        _verify_one(completion, gold, named, more=options.given(context) - {"--completion", "--gold", "--task"})
+        return
+    from reasoning_rl.rescoring.answers import Columns
+    from reasoning_rl.rescoring.request import Request
 
-        _verify_files(
-            Request(
-                places=files,
-                task=task.value if task else None,
-                rewards=reward or [],
-                recipe=recipe,
-                against=against,
-                out=out,
-                report=report,
-                examples=examples,
-                workers=workers,
-                deadline_s=deadline,
-                completion_column=completion_column,
-                gold_column=gold_column,
-            )
+    other, columns = options.one_at_most("--against", against or []), Columns(completion_column, gold_column)
+    _verify_files(
+        Request(
+            files, named, reward or [], recipe, other, out, report, examples=examples, workers=workers, deadline_s=deadline, columns=columns
         )
-    elif not (files or reward or recipe or against or out or report) and completion is not None and gold is not None:
-        from reasoning_rl.rewards import verify as judge
+    )
 
-        typer.echo(json.dumps(asdict(judge(completion, gold, task.value if task else "math")), ensure_ascii=False))
-    else:
-        raise ConfigError("verify: give either a file, or both --completion and --gold, which go with no option but --task")
+
+def _verify_one(completion: str | None, gold: str | None, task: "Task | None", more: set[str]) -> None:
+    """Print a JSON line. `more`: what was given beside these."""
+    if completion is None or gold is None or more:
+        found = f"; found {', '.join(sorted(more))} too" if more else ""
+        raise ConfigError(f"verify: give either a file, or both --completion and --gold, which go with no option but --task{found}")
+    from reasoning_rl.rewards import verify as judge
+
+    typer.echo(json.dumps(asdict(judge(completion, gold, task or "math")), ensure_ascii=False))
 
 
 def _verify_files(request: "Request") -> None:

@@ -105,7 +105,7 @@ def test_stored_rollouts_are_judged_again_beside_their_old_verdicts(tmp_path: Pa
     stored(tmp_path, 1.0, 0.0, text="2 and")
     result = run("verify", tmp_path / "first", "--against", "verdict", "--examples", 1, "--workers", 1)
     assert result.exit_code == 0, result.output
-    assert "the task's verifier and verdict" in result.stdout
+    assert "math and verdict" in result.stdout
     assert "of 2 (" in result.stdout
 
 
@@ -214,9 +214,20 @@ def test_an_unknown_objective_ends_with_2() -> None:
 
 def test_an_option_that_is_missing_ends_with_2() -> None:
     refused(2, "give either a file, or both --completion and --gold", "verify", "--gold", "2")
-    refused(2, "go with no option but --task", "verify", "--completion", "2", "--gold", "2", "--out", "verdicts.parquet")
+    refused(2, "go with no option but --task; found FILES too", "verify", "a.jsonl", "--completion", "2", "--gold", "2")
     assert run("show").exit_code == 2
     assert run("nosuch").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--workers", 2), ("--deadline", 1), ("--examples", 5), ("--completion-column", "completion"), ("--gold-column", "gold"),
+        ("--reward", "math"), ("--recipe", "cpu"), ("--against", "math"), ("--out", "verdicts.parquet"), ("--report", "report.md"),
+    ],
+)  # fmt: skip
+def test_an_option_that_one_completion_has_no_use_for_is_refused_even_with_its_default(option: str, value: object) -> None:
+    refused(2, f"no option but --task; found {option} too", "verify", "--completion", "2", "--gold", "2", option, value)
 
 
 def gsm8k(folder: Path, **files: str) -> list[str]:
@@ -342,7 +353,12 @@ def test_answers_that_cannot_be_read_end_with_3(content: str, said: str, tmp_pat
 def test_a_verifier_that_cannot_be_asked_ends_with_2_or_5(tmp_path: Path) -> None:
     (tmp_path / "answers.jsonl").write_text('{"completion": "2", "gold": "2"}\n')
     refused(5, "rewards.maths: no such verifier", "verify", tmp_path / "answers.jsonl", "--reward", "maths")
-    refused(5, "Nor is it a column; there are completion, gold", "verify", tmp_path / "answers.jsonl", "--against", "label")
+    refused(
+        5, "neither a column nor a verifier; the columns are completion, gold", "verify", tmp_path / "answers.jsonl", "--against", "label"
+    )
+    refused(
+        2, "--against: found gold, label; one is accepted", "verify", tmp_path / "answers.jsonl", "--against", "gold", "--against", "label"
+    )
     refused(2, "rewards.math.weight: found 'x'", "verify", tmp_path / "answers.jsonl", "--reward", "math=x")
     refused(7, "can't be written", "verify", tmp_path / "answers.jsonl", "--out", tmp_path / "answers.jsonl" / "verdicts.parquet")
 

@@ -1,8 +1,10 @@
 """Stored answers, one by one: of a run, of an evaluation, or of any JSONL or parquet file with completions and golds."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -29,18 +31,21 @@ class Columns:
     """What the verdicts are compared with."""
     tokens: bool = True
     """Whether token ids are read, where there are any: they are long, and the verifiers of answers don't look at them."""
+    counting: Sequence[str] = ()
+    """Verifiers that count tokens: if there are any, every row needs the ids."""
 
     @property
     def wanted(self) -> set[str]:
         plain = {self.completion, self.gold, "task", "prompt", "finish_reason", *IDENTITY, *_OF_PROBLEM}
-        return plain | ({"token_ids"} if self.tokens else set()) | ({self.label} if self.label else set())
+        return plain | ({"token_ids"} if self.tokens or self.counting else set()) | ({self.label} if self.label else set())
 
     @property
     def needed(self) -> dict[str, str]:
         """Names of the columns that must be there, with what to say where they are not."""
-        return {self.completion: "--completion-column names another", self.gold: "--gold-column names another"} | (
-            {self.label: "--against names it"} if self.label else {}
-        )
+        texts = {self.completion: "--completion-column names another", self.gold: "--gold-column names another"}
+        label = {self.label: "--against names it"} if self.label else {}
+        tokens = {"token_ids": f"{' and '.join(self.counting)} can't count tokens without it; a run's rollouts have it"}
+        return texts | label | (tokens if self.counting else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,14 @@ class Answer:
     """Above 1/2 for right; None where the file says nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What there is to judge."""
+
+    answers: int
+    tasks: frozenset[Task]
+
+
 @dataclass(frozen=True)
 class Answers:
     """All answers of several files."""
@@ -66,20 +79,23 @@ class Answers:
     task: Task | None = None
     """Of all rows; None takes the row's own, or else that of the problem in the run's data, or else `math`."""
 
-    def __len__(self) -> int:
-        return sum(len(each) for each in self.tables)
+    def survey(self) -> Survey:
+        """All of them read once: that is cheap beside judging, and finds a broken row before hours are spent. Raises what reading does."""
+        tasks = Counter(answer.problem.task for answer in replace(self, columns=replace(self.columns, tokens=False)))
+        return Survey(tasks.total(), frozenset(tasks))
 
     def __iter__(self) -> Iterator[Answer]:
         """In order. DataError says which file, row and column."""
+        problems_of = cache(_problems_of)
         for each in self.tables:
-            problems = _problems_beside(each.path)
+            problems = problems_of(_data_beside(each.path))
             for row in each.rows(self.columns.wanted, self.columns.needed):
                 yield self._answer(row, str(each.path), problems)
 
     def _answer(self, row: Row, file: str, problems: Mapping[str, Problem]) -> Answer:
         completion = Completion(
             text=_text(row, self.columns.completion),
-            token_ids=tuple(row.values.get("token_ids") or ()),
+            token_ids=_token_ids(row, needed=bool(self.columns.counting)),
             finish_reason="length" if row.values.get("finish_reason") == "length" else "stop",
         )
         label = _label(row, self.columns.label) if self.columns.label else None
@@ -113,13 +129,16 @@ def _files_of(place: Path) -> list[Path]:
     return files
 
 
-def _problems_beside(path: Path) -> dict[str, Problem]:
-    """Of the run that the file belongs to, by id; nothing where it belongs to none."""
-    for folder in path.resolve().parents[1:3]:  # runs/x/rollouts/step-*.parquet, runs/x/eval/base/samples.parquet
-        if (folder / "data" / "train.parquet").is_file() and (folder / "data" / "eval.parquet").is_file():
-            prompts = [*load_prompts(folder / "data", "train"), *load_prompts(folder / "data", "eval")]
-            return {prompt.problem.id: prompt.problem for prompt in prompts}
-    return {}
+def _data_beside(path: Path) -> Path | None:
+    """Of the run that the file belongs to, if there is one: runs/x/rollouts/step-*.parquet, runs/x/eval/base/samples.parquet."""
+    folders = (folder / "data" for folder in path.resolve().parents[1:3])
+    return next((each for each in folders if (each / "train.parquet").is_file() and (each / "eval.parquet").is_file()), None)
+
+
+def _problems_of(data: Path | None) -> dict[str, Problem]:
+    """By id."""
+    prompts = [*load_prompts(data, "train"), *load_prompts(data, "eval")] if data else []
+    return {prompt.problem.id: prompt.problem for prompt in prompts}
 
 
 def _text(row: Row, name: str) -> str:
@@ -129,10 +148,18 @@ def _text(row: Row, name: str) -> str:
     return str(value)
 
 
+def _token_ids(row: Row, *, needed: bool) -> tuple[int, ...]:
+    found = row.values.get("token_ids")
+    if not isinstance(found, list) and (needed or found is not None):
+        raise DataError(f"{row.where}: token_ids: found {shown(found)}; a list of numbers is accepted")
+    return tuple(found or ())
+
+
 def _task(row: Row, otherwise: Task) -> Task:
     named: Any = row.values.get("task") or otherwise
     if named not in get_args(Task):
-        raise DataError(f"{row.where}: task: found {shown(named)}; it should be {' or '.join(get_args(Task))}, or --task for all rows")
+        known = " and ".join(get_args(Task))
+        raise DataError(f"{row.where}: task: found {shown(named)}; {known} are accepted. --task math judges all rows as math")
     task: Task = named
     return task
 

@@ -34,15 +34,19 @@ class Table(Protocol):
     def columns(self) -> list[str]:
         """Their names; of JSONL those of the first row."""
 
-    def __len__(self) -> int:
-        """How many rows, at most."""
-
     def rows(self, wanted: Set[str], needed: Mapping[str, str]) -> Iterator[Row]:
         """Each with the wanted columns and perhaps more. DataError for a broken row, and, with what is said of it, for a needed column."""
 
 
 def table(path: Path) -> Table:
-    return _Parquet(path) if path.suffix == ".parquet" else _JsonLines(path)
+    """By its suffix; DataError for a file of another kind."""
+    match path.suffix.lower():
+        case ".parquet":
+            return _Parquet(path)
+        case ".jsonl" | ".json":
+            return _JsonLines(path)
+        case suffix:
+            raise DataError(f"{path}: found {suffix or 'no suffix'}; JSONL and parquet are read, from .jsonl, .json and .parquet")
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,6 @@ class _JsonLines:
 
     def columns(self) -> list[str]:
         return list(next(self._rows(), Row(0, "", {})).values)
-
-    def __len__(self) -> int:
-        with self.path.open("rb") as file:
-            return sum(1 for line in file if line.strip())
 
     def rows(self, wanted: Set[str], needed: Mapping[str, str]) -> Iterator[Row]:  # noqa: ARG002  # a line is read as a whole
         for row in self._rows():
@@ -87,9 +87,6 @@ class _Parquet:
     def columns(self) -> list[str]:
         names: list[str] = self._opened().schema_arrow.names
         return names
-
-    def __len__(self) -> int:
-        return int(self._opened().metadata.num_rows)
 
     def rows(self, wanted: Set[str], needed: Mapping[str, str]) -> Iterator[Row]:
         _require(needed, self.columns(), str(self.path))

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from reasoning_rl.records import Score, Verdict
 from reasoning_rl.rescoring.answers import Answer
 
+FAILURES = ("error", "timeout", "too_large")
+"""Verdicts that say something of the verifier, and nothing of the answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -20,6 +23,39 @@ class Judged:
 
 
 @dataclass
+class Count:
+    """What one side said of all answers so far."""
+
+    verdicts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, tuple[Answer, str]] = field(default_factory=dict)
+    """By verdict, the first answer it was given a reason for, with the reason."""
+    value: float = 0.0
+    """Sum over the answers."""
+    right: int = 0
+    strict: int = 0
+    """Right in the required format, which is the same as `right` where no format is known."""
+    formats: int = 0
+    """Answers of which it said whether they are right in the required format."""
+
+    @property
+    def n(self) -> int:
+        return self.verdicts.total()
+
+    @property
+    def failed(self) -> int:
+        return sum(self.verdicts[verdict] for verdict in FAILURES)
+
+    def add(self, answer: Answer, score: Score) -> None:
+        self.verdicts[score.verdict] += 1
+        self.value += score.value
+        self.right += right(score)
+        self.strict += (score.value if score.strict is None else score.strict) > 0.5
+        self.formats += score.strict is not None
+        if score.reason:
+            self.first.setdefault(score.verdict, (answer, score.reason))
+
+
+@dataclass
 class Agreement:
     """Whether both say right or wrong of the same answer."""
 
@@ -30,11 +66,13 @@ class Agreement:
     examples: dict[tuple[bool, bool], list[Judged]] = field(default_factory=lambda: defaultdict(list))
     skipped: int = 0
     """Answers of which the other says nothing."""
+    other: Count = field(default_factory=Count)
 
     def add(self, judged: Judged) -> None:
         if judged.other is None:
             self.skipped += 1
             return
+        self.other.add(judged.answer, judged.other)
         cell = right(judged.score), right(judged.other)
         self.cells[cell] += 1
         if cell[0] != cell[1] and len(self.examples[cell]) < self.kept:
@@ -67,27 +105,24 @@ class Agreement:
 class Tally:
     """Counts over all answers so far."""
 
-    verdicts: Counter[str] = field(default_factory=Counter)
-    correct: int = 0
-    strict: int = 0
+    counted: Count = field(default_factory=Count)
+    """Of the verifier that is counted and compared."""
+    verifiers: dict[str, Count] = field(default_factory=lambda: defaultdict(Count))
+    """Of each of the recipe's."""
     rewards: float = 0.0
     """Their sum."""
-    values: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """Sums, by verifier."""
     agreement: Agreement | None = None
     """None where nothing is compared."""
 
     @property
     def n(self) -> int:
-        return self.verdicts.total()
+        return self.counted.n
 
     def add(self, judged: Judged) -> None:
-        self.verdicts[judged.score.verdict] += 1
-        self.correct += right(judged.score)
-        self.strict += (judged.score.value if judged.score.strict is None else judged.score.strict) > 0.5
+        self.counted.add(judged.answer, judged.score)
         self.rewards += judged.verdict.reward
         for name, score in judged.verdict.scores.items():
-            self.values[name] += score.value
+            self.verifiers[name].add(judged.answer, score)
         if self.agreement:
             self.agreement.add(judged)
 

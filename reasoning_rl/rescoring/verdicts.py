@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -96,6 +97,15 @@ class VerdictsFile:
         finally:
             with suppress(OSError):  # it was moved, or could not even be begun
                 self._growing.unlink()
+
+
+def refuse_unwritable(path: Path) -> None:
+    """StorageError where no file can be put in this place; a folder for it is made."""
+    if path.is_dir():
+        raise StorageError(f"{path} can't be written: it is a folder")
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=path.parent).close()
 
 
 @contextmanager

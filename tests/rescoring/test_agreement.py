@@ -6,8 +6,7 @@ import pytest
 
 from reasoning_rl.records import Completion, Problem, Score, Verdict
 from reasoning_rl.rescoring.answers import Answer
-from reasoning_rl.rescoring.report import Names, markdown
-from reasoning_rl.rescoring.tally import Agreement, Judged, Tally
+from reasoning_rl.rescoring.tally import Agreement, Count, Judged, Tally
 
 
 def judged(ours: float, other: float | None, row: int = 1, reason: str = "why") -> Judged:
@@ -51,23 +50,29 @@ def test_verdicts_rewards_and_values_are_counted() -> None:
     tally = Tally()
     for value in (1.0, 1.0, 0.0):
         tally.add(judged(value, None))
-    assert tally.verdicts == {"correct": 2, "wrong": 1}
-    assert (tally.n, tally.correct, tally.strict, tally.rewards, tally.values["math"]) == (3, 2, 0, 4.0, 2.0)
+    assert tally.counted.verdicts == {"correct": 2, "wrong": 1}
+    assert (tally.n, tally.counted.right, tally.counted.strict, tally.rewards, tally.verifiers["math"].value) == (3, 2, 0, 4.0, 2.0)
 
 
-def test_a_verifier_that_knows_no_strict_format_counts_the_same_there() -> None:
-    tally, score = Tally(), Score(1.0)
-    tally.add(Judged(judged(1.0, None).answer, Verdict(1.0, {"mine": score}), score))
-    assert tally.strict == 1
+def test_a_verifier_that_knows_no_strict_format_counts_the_same_there_and_says_so() -> None:
+    count = Count()
+    count.add(judged(1.0, None).answer, Score(1.0))
+    assert (count.strict, count.formats) == (1, 0)
 
 
-def test_the_page_shows_the_table_and_what_each_side_says() -> None:
-    tally = Tally(agreement=Agreement(kept=1))
-    for each in (judged(1.0, 0.0, 4, "a\nb"), judged(1.0, 0.0, 5), judged(0.0, 0.0), judged(0.0, None)):
-        tally.add(each)
-    page = markdown(tally, Names("math", "label"))
-    assert "| math: right | 0 | 2 |\n| math: wrong | 0 | 1 |" in page
-    assert "They agree on 1 of 3 (33.33%); Cohen's kappa 0.000; 1 have nothing to compare with" in page
-    assert "## Right to math, wrong to label: the first 1 of 2" in page
-    assert "| f.jsonl:4 | 5 | a\\|b: correct, a b | 0, because |" in page
-    assert "4 answers: 50.00% correct, 0.00% in the required format" in page
+def test_the_first_reason_of_each_verdict_is_kept() -> None:
+    count = Count()
+    for row, reason in enumerate(("", "no key", "no value"), start=1):
+        count.add(judged(0.0, None, row).answer, Score(0.0, "error", reason))
+    count.add(judged(0.0, None, 4).answer, Score(0.0, "timeout", "after 5 s"))
+    assert {verdict: (answer.row, reason) for verdict, (answer, reason) in count.first.items()} == {
+        "error": (2, "no key"),
+        "timeout": (4, "after 5 s"),
+    }
+
+
+def test_what_a_verifier_failed_on_is_counted_apart_from_what_it_found_wrong() -> None:
+    count = Count()
+    for verdict in ("error", "timeout", "too_large", "wrong", "no_answer"):
+        count.add(judged(0.0, None).answer, Score(0.0, verdict))
+    assert (count.n, count.failed, count.right) == (5, 3, 0)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -72,7 +73,12 @@ def test_by_default_the_tasks_own_verifier_judges_and_there_is_no_reward(answers
     assert list(verdicts.columns) == [
         "file", "row", "id", "verdict", "value", "strict", "reason", "answer", "gold", "method", "seconds",
     ]  # fmt: skip
-    assert "Verdicts of the task's verifier" in printed
+    assert "Verdicts of gsm8k" in printed
+
+
+def test_the_tasks_verifiers_are_called_own_where_the_tasks_differ(answers: Path) -> None:
+    answers.write_text(answers.read_text() + json.dumps({"id": 4, "completion": "5", "gold": "5", "label": True, "task": "math"}))
+    assert "Verdicts of own" in said(Request([answers], workers=1))[0]
 
 
 def test_verdicts_are_compared_with_a_column(answers: Path, tmp_path: Path) -> None:
@@ -91,7 +97,17 @@ def test_verdicts_are_compared_with_a_verifier_of_another_library(answers: Path,
     out = tmp_path / "verdicts.parquet"
     printed, _ = said(Request([answers], against=f"{tmp_path}/grader.py:last", out=out, workers=1))
     assert list(pd.read_parquet(out)["against"]) == [1.0, -1.0, -1.0, -1.0]
-    assert f"the task's verifier and {tmp_path}/grader.py:last" in printed
+    assert f"gsm8k and {tmp_path}/grader.py:last" in printed
+    assert "Verdicts of" not in printed.split("answers: ")[1]  # TRL's functions give numbers only
+
+
+def test_a_verifier_that_fails_on_every_row_is_seen_to_fail(answers: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def bad(completions, **columns):\n    raise KeyError('nothing here')\n")
+    bad = f"{tmp_path}/own.py:bad"
+    printed, _ = said(Request([answers], rewards=["gsm8k", bad], against=bad, workers=1))
+    assert "own.py:bad failed on 4, which count as wrong" in printed
+    assert "error, row 1: KeyError: 'nothing here'" in printed
+    assert "row 1: KeyError: 'nothing here'" in printed.split(f"Verdicts of {bad}")[1]
 
 
 def test_a_verifier_that_hangs_costs_the_other_side_nothing(answers: Path, tmp_path: Path) -> None:
@@ -121,6 +137,7 @@ def test_verifiers_are_named_as_in_a_recipe() -> None:
         (Request([], rewards=["math={wieght: 1}"]), r"Did you mean 'weight'\?"),
         (Request([], rewards=["math={"]), "not YAML"),
         (Request([], rewards=["math"], recipe="cpu"), "give --reward or --recipe, not both"),
+        (Request([], rewards=["math=1", "math={weight: 0.5}"]), "--reward: math is given twice"),
     ],
 )
 def test_a_mistake_in_a_verifiers_spelling_is_named(request_: Request, message: str) -> None:
@@ -145,14 +162,73 @@ def test_a_worker_for_each_core_unless_something_else_is_asked_for() -> None:
 def test_what_is_neither_a_column_nor_a_verifier_is_refused_with_both_lists(answers: Path) -> None:
     with pytest.raises(VerifierError) as failure:
         said(Request([answers], against="lable"))
-    assert "--against: rewards.lable: no such verifier; known: " in str(failure.value)
-    assert "Nor is it a column; there are id, completion, gold, label, task" in str(failure.value)
+    assert str(failure.value).startswith(
+        "--against: 'lable' is neither a column nor a verifier; "
+        "the columns are id, completion, gold, label, task; the verifiers are cosine, "
+    )
+    assert str(failure.value).endswith("Did you mean 'label'?")
 
 
-def test_a_report_that_cannot_be_written_is_a_storage_error(answers: Path, tmp_path: Path) -> None:
+def test_a_verifier_that_is_misspelt_is_suggested_too(answers: Path) -> None:
+    with pytest.raises(VerifierError, match=r"Did you mean 'gsm8k'\?"):
+        said(Request([answers], against="gsm9k"))
+
+
+def test_an_empty_file_has_no_columns_to_list(tmp_path: Path) -> None:
+    (tmp_path / "none.jsonl").write_text("")
+    with pytest.raises(VerifierError, match="the files have no rows, and so no columns; the verifiers are cosine"):
+        said(Request([tmp_path / "none.jsonl"], against="label"))
+
+
+def test_the_columns_are_those_of_the_first_file_that_has_any(answers: Path, tmp_path: Path) -> None:
+    (tmp_path / "none.jsonl").write_text("")
+    assert "gsm8k and label" in said(Request([tmp_path / "none.jsonl", answers], against="label", workers=1))[0]
+
+
+@pytest.mark.parametrize("asked", [{"against": "own.py"}, {"rewards": ["own.py=0.5"]}])
+def test_a_file_without_a_name_behind_it_is_answered_with_its_names(
+    asked: dict[str, Any], answers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.py").write_text("from math import sqrt\nfrom json import dumps\ndef _own(): ...\ndef good(completions): ...\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(VerifierError, match=r"own\.py: a file, but none of its functions; name one, as in own\.py:good; known: good\.$"):
+        said(Request([answers], **asked))
+
+
+def test_a_file_that_is_absent_is_named_by_its_option(answers: Path) -> None:
+    with pytest.raises(VerifierError, match=r"^--against: there is no file absent\.py$"):
+        said(Request([answers], against="absent.py:grader"))
+
+
+@pytest.mark.parametrize("name", ["length", "cosine"])
+def test_a_verifier_that_counts_tokens_refuses_answers_without_them(name: str, answers: Path) -> None:
+    for asked in (Request([answers], rewards=["gsm8k", name]), Request([answers], against=name)):
+        with pytest.raises(DataError, match=f"no column 'token_ids'.*{name} can't count tokens"):
+            said(asked)
+
+
+def test_a_verifier_of_trls_kind_that_names_the_ids_needs_them(answers: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def short(completion_ids, **columns):\n    return [1.0]\n")
+    with pytest.raises(DataError, match="no column 'token_ids'"):
+        said(Request([answers], rewards=[f"{tmp_path}/own.py:short"]))
+
+
+@pytest.mark.usefixtures("stubbed")
+@pytest.mark.parametrize("option", ["out", "report"])
+def test_a_place_that_cannot_be_written_is_found_before_anything_is_judged(
+    option: str, answers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def writing(place: Path) -> Request:
+        return Request([answers], out=place) if option == "out" else Request([answers], report=place)
+
+    monkeypatch.setattr(Stub, "judge", lambda *_: pytest.fail("judged"))
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="can't be written"):
-        said(Request([answers], out=tmp_path / "file" / "verdicts.parquet", workers=1))
+    (tmp_path / "folder").mkdir()
+    for place in (tmp_path / "file" / "x", tmp_path / "folder"):
+        with pytest.raises(StorageError, match="can't be written"):
+            said(writing(place))
+    with pytest.raises(ConfigError, match=rf"--{option}: .*answers\.jsonl is one of the files that are judged"):
+        said(writing(answers))
 
 
 class Stub(Judge):
@@ -171,12 +247,35 @@ def _stubbed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("stubbed")
-def test_a_broken_row_loses_nothing_that_was_judged_before_it(answers: Path, tmp_path: Path) -> None:
-    answers.write_text(answers.read_text() + '{"completion": "5"}\n')
-    out = tmp_path / "verdicts.parquet"
-    with pytest.raises(DataError, match=r"answers\.jsonl:5: no column 'gold'"):
-        said(Request([answers], out=out))
-    assert not out.exists()
+@pytest.mark.parametrize(
+    ("row", "message"), [('{"completion": "5"}', "5: no column 'gold'"), ('{"completion": "5", "gold": 5, "task": "chess"}', "5: task")]
+)
+def test_a_broken_row_is_found_before_anything_is_judged(
+    row: str, message: str, answers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stub, "judge", lambda *_: pytest.fail("judged"))
+    answers.write_text(f"{answers.read_text()}{row}\n")
+    with pytest.raises(DataError, match=rf"answers\.jsonl:{message}"):
+        said(Request([answers], out=tmp_path / "verdicts.parquet"))
+    assert [path.name for path in tmp_path.iterdir()] == ["answers.jsonl"]
+
+
+@pytest.mark.usefixtures("stubbed")
+def test_a_failure_loses_no_whole_batch_that_was_judged_before_it(
+    answers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge = Stub.judge
+
+    def failing(self: Stub, items: Sequence[tuple[Completion, Problem]]) -> list[Verdict]:
+        if items[0][0].text == "stop":
+            raise VerifierError("it died")
+        return judge(self, items)
+
+    monkeypatch.setattr(Stub, "judge", failing)
+    answers.write_text(answers.read_text() + json.dumps({"completion": "stop", "gold": "5"}))
+    with pytest.raises(VerifierError, match="it died"):
+        rescore(Request([answers], out=tmp_path / "verdicts.parquet"), Console(), Console(file=io.StringIO()))
+    assert "4 answers: 100.00% correct" in capsys.readouterr().out
     assert list(pd.read_parquet(tmp_path / "verdicts.partial.parquet")["row"]) == [1, 2, 3, 4]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.jsonl", "verdicts.partial.parquet"]
 

@@ -10,7 +10,7 @@ from reasoning_rl.data.store import write_prompts
 from reasoning_rl.errors import DataError
 from reasoning_rl.journal import Journal
 from reasoning_rl.records import Completion, Group, Problem, Prompt, Score, Task, Verdict
-from reasoning_rl.rescoring.answers import Answer, Answers, Columns, tables_of
+from reasoning_rl.rescoring.answers import Answer, Answers, Columns, Survey, tables_of
 
 
 def jsonl(path: Path, *rows: object) -> Path:
@@ -77,7 +77,9 @@ def test_samples_of_an_evaluation_are_found_in_its_folder(tmp_path: Path) -> Non
 def test_a_task_that_is_asked_for_wins_over_what_the_rows_say(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", *({"completion": "5", "gold": "5", "task": task} for task in ("gsm8k", "chess", None)))
     assert [answer.problem.task for answer in read(path, task="gsm8k")] == ["gsm8k"] * 3
-    with pytest.raises(DataError, match=r"a\.jsonl:2: task: found 'chess'; it should be gsm8k or math, or --task for all rows"):
+    with pytest.raises(
+        DataError, match=r"a\.jsonl:2: task: found 'chess'; gsm8k and math are accepted\. --task math judges all rows as math"
+    ):
         read(path)
 
 
@@ -162,8 +164,44 @@ def test_a_folder_without_answers_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "absent")
 
 
-def test_the_rows_are_counted_before_they_are_read(tmp_path: Path) -> None:
+def test_all_rows_are_looked_at_before_any_is_judged(tmp_path: Path) -> None:
     lines = jsonl(tmp_path / "a.jsonl", *({"completion": "5", "gold": "5"} for _ in range(3)))
     with lines.open("a") as file:
         file.write("\n\n")
-    assert len(Answers(tables_of([lines, run_with_rollouts(tmp_path / "run")]))) == 5
+    answers = Answers(tables_of([lines, run_with_rollouts(tmp_path / "run")]))
+    assert answers.survey() == Survey(5, frozenset({"math", "gsm8k"}))
+    with lines.open("a") as file:
+        file.write('{"completion": "5"}\n')
+    with pytest.raises(DataError, match=r"a\.jsonl:6: no column 'gold'"):
+        answers.survey()
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({}, "a.jsonl:1: no column 'token_ids'; known: completion, gold. length can't count tokens without it; a run's rollouts have it"),
+        ({"token_ids": None}, "a.jsonl:1: token_ids: found None; a list of numbers is accepted"),
+    ],
+)
+def test_without_token_ids_no_tokens_are_counted(row: dict[str, object], said: str, tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", {"completion": "5", "gold": "5"} | row)
+    with pytest.raises(DataError) as failure:
+        read(path, columns=Columns(counting=["length"]))
+    assert said in str(failure.value)
+    assert read(path)[0].completion.token_ids == ()
+
+
+def test_token_ids_are_a_list(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.jsonl:1: token_ids: found 5; a list of numbers is accepted"):
+        read(jsonl(tmp_path / "a.jsonl", {"completion": "5", "gold": "5", "token_ids": 5}))
+
+
+@pytest.mark.parametrize("name", ["answers.csv", "answers.jsonl.gz", "answers"])
+def test_a_file_of_another_kind_is_refused_by_its_suffix(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"{name}: found .*; JSONL and parquet are read"):
+        read(jsonl(tmp_path / name, {"completion": "5", "gold": "5"}))
+
+
+@pytest.mark.parametrize("name", ["answers.json", "ANSWERS.JSONL"])
+def test_json_lines_may_be_called_otherwise(name: str, tmp_path: Path) -> None:
+    assert len(read(jsonl(tmp_path / name, {"completion": "5", "gold": "5"}))) == 1

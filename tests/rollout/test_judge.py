@@ -1,27 +1,22 @@
 """Poisoned items, dead workers, threads, and what is left behind: the other items never notice."""
 
-import multiprocessing
 import os
-import resource
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from reasoning_rl.config import JudgeConfig, VerifierConfig
 from reasoning_rl.errors import VerifierError
-from reasoning_rl.records import Completion, Problem, Score, StepScore, Verdict
-from reasoning_rl.rollout import judge_worker
+from reasoning_rl.records import Completion, Problem, Verdict
+from reasoning_rl.rewards.reward import Reward
 from reasoning_rl.rollout.judge import CHUNK, CHUNK_SIZE, Judge, _Batch, _death
-from reasoning_rl.rollout.judge_messages import pack_items, pack_verdict, unpack_items, unpack_verdict
-from reasoning_rl.rollout.judge_worker import Job, limit_memory, serve
 
 POISON = """
 import os, time
@@ -129,12 +124,21 @@ def test_it_judges_from_any_thread(plain: Judge) -> None:
     assert found == [True]
 
 
-def test_512_short_completions_take_well_under_a_second_once_warm(plain: Judge) -> None:
+def least_seconds(work: Callable[[], object]) -> float:
+    """Of this process's processor, in five times."""
+    seconds = []
+    for _ in range(5):
+        start = time.process_time()
+        work()
+        seconds.append(time.process_time() - start)
+    return min(seconds)
+
+
+def test_to_have_512_short_completions_judged_costs_less_than_to_judge_them(plain: Judge) -> None:
     items = [item(f"She has 2+3=5 apples.\n#### {number % 9}") for number in range(512)]
-    plain.judge(items[:4])
-    start = time.perf_counter()
+    alone = Reward({"gsm8k": VerifierConfig()})
     assert sum(verdict.correct for verdict in plain.judge(items)) == 57  # 5, 14, 23, …: 512 = 56·9 + 8
-    assert time.perf_counter() - start < 1.0  # about 0.05 s on an idle core; CI shares its own
+    assert least_seconds(lambda: plain.judge(items)) < least_seconds(lambda: [alone.verdict(*each) for each in items])
 
 
 def test_a_verifier_that_is_missing_is_named_before_anything_starts() -> None:
@@ -189,68 +193,6 @@ def test_a_worker_ignores_ctrl_c_before_it_runs_a_line(poison: dict[str, Verifie
     assert reasons(verdicts) == [("scored", str(started[0]))]
 
 
-def served(poison: dict[str, VerifierConfig], *texts: str) -> tuple[list[list[Verdict]], int]:
-    """The messages in which a worker answers these items, and how many it said it had taken up."""
-    (ours, theirs), (progress, mark) = multiprocessing.Pipe(), multiprocessing.Pipe(duplex=False)
-    thread = threading.Thread(target=serve, args=(theirs, mark.fileno()), kwargs={"limit": False})
-    thread.start()
-    ours.send(Job(poison, 1.0, 512))
-    assert ours.recv() == "ready"
-    ours.send_bytes(pack_items([item(text) for text in texts]))
-    messages: list[list[Verdict]] = []
-    while sum(map(len, messages)) < len(texts):
-        messages.append([unpack_verdict(verdict) for verdict in ours.recv()])
-    ours.close()
-    thread.join(5)
-    assert not thread.is_alive()
-    taken_up = len(os.read(progress.fileno(), 100))
-    for connection in (theirs, progress, mark):
-        connection.close()
-    return messages, taken_up
-
-
-@pytest.mark.parametrize(("held_s", "rewards"), [(60.0, [[1.0, 0.0, 1.0]]), (0.0, [[1.0], [0.0], [1.0]])])
-def test_the_worker_loop_answers_each_item_until_the_connection_closes(
-    held_s: float, rewards: list[list[float]], poison: dict[str, VerifierConfig], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Together as long as none is held for too long."""
-    monkeypatch.setattr(judge_worker, "HELD_S", held_s)
-    messages, taken_up = served(poison, "ok", "raise", "ok")
-    assert [[verdict.reward for verdict in message] for message in messages] == rewards
-    assert taken_up == 3
-
-
-def test_a_worker_process_limits_itself_before_it_is_ready(poison: dict[str, VerifierConfig], monkeypatch: pytest.MonkeyPatch) -> None:
-    limits: list[int] = []
-    monkeypatch.setattr(judge_worker, "limit_memory", limits.append)
-    (ours, theirs), (progress, mark) = multiprocessing.Pipe(), multiprocessing.Pipe(duplex=False)
-    heard: list[object] = []
-
-    def parent() -> None:
-        ours.send(Job(poison, 1.0, 512))
-        ours.send_bytes(pack_items([(Completion("ok", ()), replace(problem(), task="math"))]))
-        heard.extend(ours.recv() for _ in range(2))
-        ours.close()
-
-    thread = threading.Thread(target=parent)
-    thread.start()
-    with progress, mark:
-        serve(theirs, mark.fileno(), limit=True)
-    thread.join()
-    assert (limits, heard[0]) == ([512], "ready")
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
-
-
-def test_records_arrive_as_they_were_sent() -> None:
-    completion = Completion("a", (1, 2), (-0.5, -1.5), "length", 7)
-    items = [(completion, replace(problem(), level="5", solution="2+3=5")), item("b")]
-    score = Score(0.5, "wrong", "why", "4", "5", "number", 0.25, 0.125, (StepScore(3, 0.5, "so"),))
-    verdict = Verdict(0.75, {"gsm8k": score, "format": Score(1.0)}, correct=True, strict=True, answer=score)
-    assert unpack_items(pack_items(items)) == items
-    assert unpack_verdict(pack_verdict(verdict)) == verdict
-    assert unpack_verdict(pack_verdict(Verdict(1.0))) == Verdict(1.0)
-
-
 def test_chunks_shrink_towards_the_end_and_hold_no_more_than_a_worker_can_read() -> None:
     batch = _Batch([item("x")] * 2000, workers=2)
     sizes = []
@@ -295,35 +237,6 @@ def test_an_item_that_fills_a_new_worker_is_too_large_and_those_behind_it_are_no
     with Judge(poison, JudgeConfig(memory_mib=512)) as judge:
         outcomes = [outcome for outcome, _ in reasons(judge.judge([item(text) for text in texts]))]
     assert outcomes == ["scored", "too_large", "scored", "too_large", "scored"]
-
-
-def test_the_limit_to_memory_lies_above_what_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits: list[tuple[int, int]] = []
-    monkeypatch.setattr(resource, "setrlimit", lambda _, limit: limits.append(limit))
-    limit_memory(512)
-    assert limits[0][0] > 512 << 20
-
-
-def test_the_worker_says_why_it_cannot_start() -> None:
-    ours, theirs = multiprocessing.Pipe()
-    ours.send(Job({"nothing": VerifierConfig()}, 1.0, 512))
-    serve(theirs, -1, limit=False)
-    assert "no such verifier" in ours.recv()
-    ours.close()
-    theirs.close()
-
-
-def test_an_allocation_beyond_the_limit_raises(tmp_path: Path) -> None:
-    code = """
-from reasoning_rl.rollout.judge_worker import limit_memory
-limit_memory(256)
-bytearray(64 << 20)
-try:
-    bytearray(1 << 30)
-except MemoryError:
-    print("bounded")
-"""
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "bounded\n"
 
 
 def test_deaths_are_named() -> None:

@@ -164,7 +164,8 @@ def test_fifty_hostile_items_leave_the_others_memory_and_the_disk_alone(rewards:
 @pytest.mark.parametrize("deed", DEEDS)
 def test_each_deed_has_its_outcome_and_the_next_item_none_of_it(deed: str, rewards: dict[str, VerifierConfig]) -> None:
     texts = ["5", f"do {deed}", "5"]
-    with Judge(rewards, JudgeConfig(deadline_s=1, memory_mib=MEMORY_MIB)) as judge:
+    deadline_s = 1 if DEEDS[deed] == "timeout" else 60  # the others need not be quick
+    with Judge(rewards, JudgeConfig(deadline_s=deadline_s, memory_mib=MEMORY_MIB)) as judge:
         verdicts = judge.judge([(Completion(text, ()), Problem("t/0", "t", "test", "2+3?", "5")) for text in texts])
     outcomes = [list(verdict.scores.values())[1].verdict for verdict in verdicts]
     assert outcomes == ["scored", DEEDS[deed], "scored"]

@@ -1,0 +1,58 @@
+"""Options of the command line with their help, as types: what a command takes can then be read off its first lines."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Context, Option
+
+from reasoning_rl.errors import ConfigError
+
+
+class TaskName(StrEnum):
+    """The convention of a gold answer."""
+
+    gsm8k = "gsm8k"
+    math = "math"
+
+
+Recipe = Annotated[str, Option("--recipe", "-r", help="A recipe of the package, or the path of a YAML file.")]
+Overrides = Annotated[
+    list[str] | None, Argument(help="Settings that win over the recipe's, like sampling.temperature=0.7", show_default=False)
+]
+PrintConfig = Annotated[bool, Option("--print-config", help="Print the resolved settings, checked, and do nothing else.")]
+Runs = Annotated[Path, Option(help="The folder that holds the runs.")]
+
+AnswerFiles = Annotated[
+    list[Path] | None, Argument(help="JSONL or parquet with completions and golds; a run's folder; an evaluation's.", show_default=False)
+]
+OneCompletion = Annotated[str | None, Option("--completion", help="One text to judge, in place of files.")]
+OneGold = Annotated[str | None, Option("--gold", help="Its right answer.")]
+GoldTask = Annotated[TaskName | None, Option("--task", help="The convention of the golds; by default the row's, the run's, or math.")]
+Rewards = Annotated[
+    list[str] | None, Option("--reward", help="A verifier, as name, name=weight or name={options: …}; by default the task's own.")
+]
+RewardsOf = Annotated[str | None, Option("--recipe", "-r", help="Judge by the rewards of this recipe.")]
+AgainstOne = Annotated[list[str] | None, Option("--against", help="Compare with this column, or with this verifier; once.")]
+Examples = Annotated[int, Option(min=0, help="How many of each kind of disagreement.")]
+Out = Annotated[Path | None, Option(help="Write the verdicts to this parquet file.")]
+Report = Annotated[Path | None, Option(help="Write the tables to this Markdown file.")]
+CompletionColumn = Annotated[str, Option(help="What the column of completions is called.")]
+GoldColumn = Annotated[str, Option(help="What the column of right answers is called.")]
+Workers = Annotated[int | None, Option(min=1, help="Processes that judge; by default the recipe's, or one for each core.")]
+Deadline = Annotated[float | None, Option(min=0.01, help="Seconds for one completion; by default the judge's.")]
+
+
+def given(context: Context) -> set[str]:
+    """What stands on the command line: options with their dashes, arguments in capitals."""
+    sources = {each: each.name and context.get_parameter_source(each.name) for each in context.command.params}
+    by_hand = [each for each, source in sources.items() if getattr(source, "name", "") == "COMMANDLINE"]
+    return {each.opts[0] if each.param_type_name == "option" else each.opts[0].upper() for each in by_hand}
+
+
+def one_at_most(option: str, found: Sequence[str]) -> str | None:
+    """The value of an option that is collected, so that a second one is not lost without a word. ConfigError for a second."""
+    if len(found) > 1:
+        raise ConfigError(f"{option}: found {', '.join(found)}; one is accepted")
+    return found[0] if found else None
