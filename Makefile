@@ -4,6 +4,7 @@
 RECIPE ?= cpu
 SET    ?=
 RUNS   ?= runs/$(RECIPE)/eval/base runs/$(RECIPE)/eval/trained
+MINUTES ?= 30
 VENV   ?= .venv
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do $$python -c '' 2>/dev/null && echo $$python && break; done)
 BIN    := $(VENV)/bin
@@ -11,7 +12,7 @@ RL     := $(BIN)/reasoning-rl
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup data train eval compare bench check test clean
+.PHONY: help setup data train eval compare bench check test fuzz clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -42,6 +43,10 @@ check: $(VENV)/.ready-dev  ## format, lint, types, import order
 test: $(VENV)/.ready-dev  ## the tests, with coverage of at least 90 %
 	$(BIN)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
 
+fuzz: $(VENV)/.ready-fuzz  ## look for a text that breaks the verifiers: MINUTES=30, findings in fuzz-findings/
+	@mkdir -p fuzz-findings && cd fuzz-findings && \
+	  ../$(BIN)/python ../tests/fuzz/fuzz_verify.py corpus -max_total_time=$$(($(MINUTES) * 60)) -timeout=10
+
 clean:  ## remove caches and build output; runs stay
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
@@ -58,4 +63,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 $(VENV)/.ready-dev: $(VENV)/.ready
 	@echo "Adding what the tests and checks need."
 	@$(BIN)/pip install -qq --progress-bar off --prefer-binary -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/.ready-fuzz: $(VENV)/.ready
+	@$(BIN)/pip install -qq --progress-bar off --prefer-binary -c constraints.txt -e '.[fuzz]'
 	@touch $@
