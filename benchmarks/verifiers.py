@@ -1,6 +1,6 @@
 r"""Verifiers side by side on the same labelled cases: accuracy, judgements per second, latency; then the judge's processes.
 
-    python benchmarks/verifiers.py --cases ../shared/verifier_bench/dev --rounds 3 > figures.jsonl
+    python benchmarks/verifiers.py --cases FOLDER --rounds 3 > figures.jsonl
 
 A case is a row `{completion, gold, task, label}`, a corpus a JSONL file of them; a completion `{"parts": [[text, n], …]}` is repeated text
 and makes its corpus a hostile one, of which is counted what was answered in time. Without --cases: the tests' own cases and worked

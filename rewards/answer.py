@@ -16,7 +16,7 @@ _OPENED, _CLOSED = (
     re.compile(rf"<\s?{slash}(?:think|thinking|thought|reasoning)\s?>|◁{slash}think▷", re.IGNORECASE) for slash in ("", "/")
 )
 TAIL = 40_000
-"""Characters searched, from the end: no answer is looked for further up."""
+"""Characters searched: the last ones, or those from the last box or tag."""
 MAX_JOINED = 12
 """Formulas that may be one answer together."""
 MAX_TEXT = 2000
@@ -30,27 +30,33 @@ _NUMBER = (
     r"(?:\s*(?:\\times|×|\*|x)\s*10\s*\^\s*\{?-?[0-9]+\}?|\s(?:thousand|(?:m|b|tr)illion)\b)?"
     r"|[-−]?\.[0-9]+"
 )
+"""As prose writes one."""
 _PERCENT = r"\s*(?:\\?%|percent\b|pct\b)"
-_LAST = re.compile(
+_VALUE = re.compile(
     rf"\$\$[^$]+\$\$(?:{_PERCENT})?|(?<!\\)\$[^$]+(?<!\\)\$(?:{_PERCENT})?"
     r"|\\\(.{1,500}?\\\)|\\\[.{1,500}?\\\]"
     rf"|(?<![0-9A-Za-z.])(?:{_NUMBER})(?:{_PERCENT}|°)?",
     re.DOTALL,
 )
+"""A formula or a number."""
 _SAYS = re.compile(r"\b(?:final\s+)?answer\s*(?:is|:)\s*:?", re.IGNORECASE)
 _LINE = re.compile(r"^[ \t]*(?:\*\*)?A(?:nswer)?\s*:(?:\*\*)?[ \t]*(\S[^\n]*)$", re.MULTILINE)
 _HASHES = re.compile(r"####[ \t]*([^\n]+)")
 _HEADING = re.compile(r"\W*(?:step|part|case|final|conclusion|solution|answer|summary|explanation)\b", re.IGNORECASE)
 """How a heading of Markdown begins that has as many hashes."""
 _REMARK = re.compile(r"(?<=[0-9])\s+\((?=[^()]*[A-Za-z]{2})[^()]*\)\s*$")
+"""In brackets behind a number."""
 _DENIED = re.compile(
     r"(?:\bnot|\bnever|\bneither|n't|(?:more|less|fewer|greater|larger|smaller|lower|higher) than|at (?:least|most)|up to)\s*(?:be\s+)?$",
     re.IGNORECASE,
 )
 """Before a number: it is no answer, or only a bound of one."""
 _BOLD = re.compile(r"(?<![0-9A-Za-z)\]}])\*\*|\*\*(?![0-9A-Za-z(\[{\\-])")
+"""Asterisks that no power has on both sides."""
 _JOINT = re.compile(r"\s*(?:,|,?\s*\b(?:and|or)\b)\s*")
+"""Between values that are one answer."""
 _GOES_ON = re.compile(r"\s*[-−+*/×÷^=]")
+"""Behind a number: a calculation, whose result comes later."""
 _ALTERNATIVE = re.compile(r"\s*,?\s*\bor\b(?:\s+(?:maybe|perhaps|possibly))?\s*", re.IGNORECASE)
 _BETWEEN = re.compile(r"\bbetween\s*$", re.IGNORECASE)
 _ASSIGNED = re.compile(r"\$+\s*([A-Za-z]\w*)\s*=")
@@ -170,13 +176,13 @@ def _reduced(sentence: str) -> Found | None:
 
 def _first(sentence: str) -> Found | None:
     """The formula or number that the sentence begins with, and those joined to it: what follows is a remark."""
-    match = _LAST.match(sentence)
+    match = _VALUE.match(sentence)
     if match is None or _GOES_ON.match(sentence, match.end()):
         return None
     end = match.end()
     while (
         (joint := _JOINT.match(sentence, end))
-        and (match := _LAST.match(sentence, joint.end()))
+        and (match := _VALUE.match(sentence, joint.end()))
         and ("$" in match[0] or "," not in joint[0])
     ):
         end = match.end()
@@ -201,7 +207,7 @@ def _last(text: str) -> Found | None:
     bare = _not_bold(text)
     if 0 < len(bare) <= 200 and "\n" not in bare and _is_bare(bare):
         return Found(bare, "last")
-    matches = deque(_LAST.finditer(text), maxlen=MAX_JOINED)
+    matches = deque(_VALUE.finditer(text), maxlen=MAX_JOINED)
     if not matches or _DENIED.search(text[max(0, matches[-1].start() - 30) : matches[-1].start()]):
         return None
     return Found(_joined(text, list(matches)), "last")

@@ -158,8 +158,10 @@ def _relations(a: Form, b: Form, rules: Rules) -> bool | None:
 def _equations(a: Relation, b: Relation, rules: Rules) -> bool:
     value, other = assigned(a), assigned(b)
     if value is not None and other is not None:
-        if _same_name(a, b):
+        if _same_name(a, b) and not (variables(value) and variables(other)):
             return same_text(value, other, rules)
+        if _same_name(a, b) and same_text(value, other, rules):
+            return True
         if arguments := _arguments(a, b):
             return same_value(tree(value), renamed(tree(other), arguments[1], arguments[0]), rules.tolerance)
     return _proportional(a, b)
