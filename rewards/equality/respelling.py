@@ -75,6 +75,11 @@ _MAGNITUDES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _MANY = "|".join(_MAGNITUDES)
 
 
+def _french(match: re.Match[str]) -> str:
+    """`]3, 4]` is (3, 4]: a bracket turned away leaves the end out."""
+    return f"{'(' if match[1] == ']' else '['}{match[2]}{')' if match[3] == '[' else ']'}"
+
+
 def _magnitude(match: re.Match[str]) -> str:
     return rf"\times 10^{{{_MAGNITUDES[match[1] or match[2]]}}}"
 
@@ -169,6 +174,7 @@ RULES = _compiled(
     (r"\lor|\vee", r"\\(?:lor|vee)(?![A-Za-z])", r" \\or "),
     (r"\land|\wedge", r"\\(?:land|wedge)(?![A-Za-z])", r" \\and "),
     # sets
+    ("]", r"([\[\]])([^\[\]()]{1,80},[^\[\]()]{1,80})([\[\]])", _french),
     (r"\varnothing", r"\\varnothing(?![A-Za-z])", r"\\emptyset "),
     ("R", r"\\(?:mathbb|mathbf|Bbb|mathds)\s*(?:\{\s*R\s*\}|R(?![A-Za-z]))|\\(?:R|Reals)(?![A-Za-z])", r"\\mathbb{R}"),
     (r"\backslash|\mathbb", r"\\backslash(?![A-Za-z])|(?<=\\mathbb\{R\})\s*(?:-|\\\\)(?=\s*\\\{)", r"\\setminus "),
