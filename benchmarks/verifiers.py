@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def main() -> None:
         rows += compared(corpus, cases, versions, pythons, options.rounds)
     for corpus, cases in corpora.items():
         if not hostile(cases):
-            rows += [judge_rate(corpus, cases, workers, options.rounds) for workers in range(1, options.workers + 1)]
+            rows += judge_rates(corpus, cases, options.workers, options.rounds)
     for row in rows:
         print(json.dumps({"benchmark": "verifiers", **row}))
 
@@ -188,8 +189,8 @@ def tell(row: dict[str, Any]) -> None:
     print(LAYOUT.format(*cells), file=sys.stderr, flush=True)
 
 
-def judge_rate(corpus: str, cases: list[Case], workers: int, rounds: int) -> dict[str, Any]:
-    """Completions per second of the judge on a corpus, repeated until it is long enough to share."""
+def judge_rates(corpus: str, cases: list[Case], workers: int, rounds: int) -> list[dict[str, Any]]:
+    """Completions per second of the judge with one worker and with more, in turn, on a corpus repeated until it is long enough to share."""
     from reasoning_rl.config import JudgeConfig, VerifierConfig
     from reasoning_rl.records import Completion, Problem
     from reasoning_rl.rollout.judge import Judge
@@ -198,15 +199,21 @@ def judge_rate(corpus: str, cases: list[Case], workers: int, rounds: int) -> dic
     items = [
         (Completion(case["completion"], ()), Problem(str(n), "", "", "", case["gold"], task=case["task"])) for n, case in enumerate(cases)
     ]
-    rates = []
-    with Judge({"math": VerifierConfig()}, JudgeConfig(workers=workers)) as judge:
-        for _ in range(rounds + 1):  # the first starts the workers
-            start = time.perf_counter()
-            judge.judge(items)
-            rates.append(len(items) / (time.perf_counter() - start))
-    rate = round(statistics.median(rates[1:]))
-    print(f"{corpus:22} judge with {workers} of {os.cpu_count()} cores: {rate} completions a second", file=sys.stderr)
-    return {"verifier": "judge", "corpus": corpus, "workers": workers, "cores": os.cpu_count(), "cases": len(items), "per_second": rate}
+    rates: dict[int, list[float]] = {count: [] for count in range(1, workers + 1)}
+    with ExitStack() as open_judges:
+        judges = {count: open_judges.enter_context(Judge({"math": VerifierConfig()}, JudgeConfig(workers=count))) for count in rates}
+        for _ in range(2 * rounds + 1):  # the first starts the workers
+            for count, judge in judges.items():
+                start = time.perf_counter()
+                judge.judge(items)
+                rates[count].append(len(items) / (time.perf_counter() - start))
+    return [judge_row(corpus, count, len(items), statistics.median(measured[1:])) for count, measured in rates.items()]
+
+
+def judge_row(corpus: str, workers: int, items: int, rate: float) -> dict[str, Any]:
+    cores = os.cpu_count()
+    print(f"{corpus:22} judge with {workers} of {cores} cores: {rate:.0f} completions a second", file=sys.stderr)
+    return {"verifier": "judge", "corpus": corpus, "workers": workers, "cores": cores, "cases": items, "per_second": round(rate)}
 
 
 if __name__ == "__main__":
