@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 from reasoning_rl.config import ArchitectureConfig, PolicyConfig
 from reasoning_rl.data.tokenizer import learn_tokenizer, load_tokenizer, save_tokenizer
@@ -14,6 +15,9 @@ from reasoning_rl.policy.policy import Policy, build_policy
 from reasoning_rl.records import Problem, Prompt
 
 TEXTS = ("Ann has 3 apples and buys 4 more. How many has she now?", "<think>\n3+4=7\n</think><answer>7</answer>", "Bob sells 2 of 9 pens.")
+
+settings.register_profile("repeatable", derandomize=True)  # new examples: pytest --hypothesis-profile=default
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,18 +5,17 @@ Verdicts are sent together, a few milliseconds' worth at a time; a byte for each
 
 import gc
 import os
-import resource
 import signal
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from reasoning_rl.config import VerifierConfig
 from reasoning_rl.errors import VerifierError
 from reasoning_rl.records import Completion, Problem, Verdict
+from reasoning_rl.rewards.child import limit_memory, memory_left
 from reasoning_rl.rewards.equality.bounded import warm_up
 from reasoning_rl.rewards.reward import Reward
 from reasoning_rl.rollout.judge_messages import Item, pack_verdict, unpack_items
@@ -111,25 +110,6 @@ class _Desk:
             self._connection.send(self._verdicts)
             self._verdicts = []
         self._sent_at = time.monotonic()
-
-
-def limit_memory(mebibytes: int) -> None:
-    """Bound the address space at what is used now and `mebibytes` more; an allocation beyond raises MemoryError."""
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    wanted = _address_space() + (mebibytes << 20)
-    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
-
-
-def memory_left() -> float:
-    """Bytes of address space below the limit; infinite without one."""
-    soft = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return float("inf") if soft == resource.RLIM_INFINITY else soft - _address_space()
-
-
-def _address_space() -> int:
-    """Bytes of it that this process has; 0 where the system doesn't say."""
-    facts = Path("/proc/self/statm")
-    return int(facts.read_text().split()[0]) * resource.getpagesize() if facts.exists() else 0
 
 
 def _out_of_memory(verdict: Verdict) -> bool:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from reasoning_rl.rewards.equality.form import Clock, Combined, Form, Items, Leaf, Matrix, Relation, Words, read_form
+from reasoning_rl.rewards.equality.form import FLIPPED, Clock, Combined, Form, Items, Leaf, Matrix, Relation, Words, read_form
 from reasoning_rl.rewards.equality.leaf import same_leaf, tree, variables
 from reasoning_rl.rewards.equality.limits import Undefined, Unreadable
 from reasoning_rl.rewards.equality.node import NAME, Node, renamed, symbols
@@ -16,7 +16,6 @@ from reasoning_rl.rewards.equality.value import CONSTANTS, close, evaluate, poin
 _STATED = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|max|min)(?![A-Za-z])")
 """How the left side of an equation begins that says what its right side is the value of."""
 _FUNCTION = re.compile(r"([A-Za-z])\s*\(\s*([A-Za-z])\s*\)")
-_FLIPPED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", "=": "=", r"\ne": r"\ne"}
 
 
 def same_form(a: Form, b: Form, rules: Rules = DEFAULT) -> bool:
@@ -228,7 +227,7 @@ def _same_chain(a: Relation, b: Relation, rules: Rules) -> bool:
 
 
 def _reversed(relation: Relation) -> Relation:
-    return Relation(relation.sides[::-1], tuple(_FLIPPED[sign] for sign in relation.signs[::-1]))
+    return Relation(relation.sides[::-1], tuple(FLIPPED[sign] for sign in relation.signs[::-1]))
 
 
 def _proportional(a: Relation, b: Relation) -> bool:
@@ -242,7 +241,7 @@ def _proportional(a: Relation, b: Relation) -> bool:
     ratio = _ratio(x, y, names)
     if ratio is None:
         return False
-    return b.signs[0] == (a.signs[0] if ratio > 0 else _FLIPPED[a.signs[0]])
+    return b.signs[0] == (a.signs[0] if ratio > 0 else FLIPPED[a.signs[0]])
 
 
 def _difference(relation: Relation) -> Node:

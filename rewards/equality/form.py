@@ -11,6 +11,8 @@ from reasoning_rl.rewards.equality.tidy import letters
 from reasoning_rl.rewards.equality.units import split_unit
 
 RELATIONS = frozenset(["=", "<", ">", r"\le", r"\ge", r"\ne", r"\approx", r"\in"])
+FLIPPED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", "=": "=", r"\ne": r"\ne"}
+"""A relation as it reads from the right."""
 JOINTS = frozenset([",", ";", r"\or", r"\and"])
 _WORDS = re.compile(r"\s*(?:\\text\s*\{[^{}]*\}\s*)+")
 _BARE_WORDS = re.compile(

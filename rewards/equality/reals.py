@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import reduce
 from typing import Any
 
-from reasoning_rl.rewards.equality.form import Combined, Form, Items, Leaf, Relation
+from reasoning_rl.rewards.equality.form import FLIPPED, Combined, Form, Items, Leaf, Relation
 from reasoning_rl.rewards.equality.leaf import infinity, is_unknown, tree, variables
 from reasoning_rl.rewards.equality.value import as_real, close, constant
 
@@ -154,7 +154,7 @@ def _half(relation: Relation, index: int, sign: str, name_at: int) -> Reals | No
         return None
     bound = relation.sides[index + 1 if name_at == index else index]
     if name_at != index:
-        sign = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}.get(sign, sign)
+        sign = FLIPPED[sign]
     if infinity(bound):
         return Reals()
     below, at, above = _SIDES[sign]

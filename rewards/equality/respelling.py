@@ -45,6 +45,14 @@ _NUMERALS = [
 ]  # fmt: skip
 
 
+def _is_letter(match: re.Match[str], inner: str) -> bool:
+    r"""Whether a single letter is a variable or constant: `\mathrm{~m}`, and an upright m right behind a number, are metres."""
+    if len(inner) != 1 or match[2] != inner:
+        return False
+    metres = match[1] == "mathrm" and inner in "msghlLNJWV" and match.string[: match.start()].rstrip()[-1:].isdecimal()
+    return not metres and (inner in "ixyzn" or match[1].startswith(("math", "operatorname")))
+
+
 def _unwrap_text(match: re.Match[str]) -> str:
     r"""`\text{8}` is 8, `\mathrm{e}` is e and `\operatorname{arctan}` a function; words stay text.
 
@@ -53,8 +61,7 @@ def _unwrap_text(match: re.Match[str]) -> str:
     inner = match[2].strip()
     if inner in FUNCTIONS:
         return f"\\{inner} "
-    letter = len(inner) == 1 and match[2] == inner and (inner in "ixyzn" or match[1].startswith(("math", "operatorname")))  # { m} is a unit
-    if letter or re.fullmatch(r"[0-9.,/%-]+", inner):
+    if _is_letter(match, inner) or re.fullmatch(r"[0-9.,/%-]+", inner):
         return inner
     divided = _JOINTS.sub(lambda joint: f"}} {',' if joint[2] else chr(92) + joint[1]} \\text{{", _ASIDE.sub(r"\1", match[2]))
     return re.sub(r"\\text\{\s*\}", "", f"\\text{{{divided}}}")
@@ -71,13 +78,13 @@ def _without_condition(match: re.Match[str]) -> str:
     return match[0] if re.search(r"[<>]|\\[lg]e(?![a-z])", match.string[: match.start()]) else ""
 
 
-_MAGNITUDES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-_MANY = "|".join(_MAGNITUDES)
-
-
 def _french(match: re.Match[str]) -> str:
     """`]3, 4]` is (3, 4]: a bracket turned away leaves the end out."""
     return f"{'(' if match[1] == ']' else '['}{match[2]}{')' if match[3] == '[' else ']'}"
+
+
+_MAGNITUDES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_MANY = "|".join(_MAGNITUDES)
 
 
 def _magnitude(match: re.Match[str]) -> str:
@@ -99,10 +106,6 @@ def _based_on(name: str) -> str:
     """The subscript for a base, "" where the name is none."""
     number = str(_NUMERALS.index(name.lower())) if name.lower() in _NUMERALS else name
     return f"_{{{number}}}" if number.isdecimal() else ""
-
-
-def _worded_subscript(match: re.Match[str]) -> str:
-    return _based_on(match[1] or match[2]) or match[0]
 
 
 _DEGREE = r"\\(?:text|mathrm)\s*\{\s*o\s*\}"
@@ -150,7 +153,7 @@ RULES = _compiled(
     ("e|E", r"(?<=[0-9])\\(?:text|mathrm)\s*\{\s*[eE]\s*\}(?=[-+]?[0-9])", "e"),
     # degrees and bases
     ("o", rf"(?<=[0-9}}])\s*\^\s*(?:\{{\s*{_DEGREE}\s*\}}|{_DEGREE})", "°"),
-    ("_", rf"_\s*(?:\{{\s*{_ROMAN}\s*\}}|{_ROMAN})", _worded_subscript),
+    ("_", rf"_\s*(?:\{{\s*{_ROMAN}\s*\}}|{_ROMAN})", _based),
     ("base", r"\\text\s*\{\s*,?\s*\(?\s*(?:in )?base[ -]*([A-Za-z0-9]+)\s*\)?\s*\}|\\text\s*\{\s*(?:in )?base\s*\}\s*([0-9]+)", _based),
     ("base", r"(?<=[0-9A-F])\s*\(?(?:in )?base[ -]*([0-9]+)()\)?(?![0-9A-Za-z])", _based),
     # text, and words in it

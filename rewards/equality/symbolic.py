@@ -5,13 +5,13 @@ Only its LaTeX grammar is used: math-verify's parser of plain expressions goes t
 
 import json
 import os
-import resource
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
-MEMORY_BYTES = 1 << 30
+from reasoning_rl.rewards.child import limit_memory
+
+MEMORY_MIB = 1024
 """Address space beyond what the process has once SymPy is loaded."""
 ALARM_S = 5
 """The kernel ends a decision that takes longer, even where nobody waits for it any more."""
@@ -69,7 +69,7 @@ def serve() -> None:
     with os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8") as replies:
         sys.stdout = sys.stderr
         decide(r"\frac{1}{2}", "x+1")  # imports and builds what the first decision would otherwise wait for
-        _limit_memory()
+        limit_memory(MEMORY_MIB)
         print(json.dumps("ready"), file=replies)  # the protocol
         for line in sys.stdin:
             signal.alarm(ALARM_S)
@@ -82,10 +82,3 @@ def _reply(a: str, b: str) -> tuple[bool | None, str]:
         return decide(a, b)
     except Exception as failure:  # noqa: BLE001  # SymPy raises nearly every class of exception on odd input; each means the same here
         return None, f"{type(failure).__name__}: {failure}"[:200]
-
-
-def _limit_memory() -> None:
-    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    wanted = pages * resource.getpagesize() + MEMORY_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))

@@ -13,9 +13,10 @@ import pytest
 
 from reasoning_rl.config import VerifierConfig
 from reasoning_rl.records import Completion, Problem, Verdict
+from reasoning_rl.rewards.child import limit_memory
 from reasoning_rl.rollout import judge_worker
 from reasoning_rl.rollout.judge_messages import pack_items, unpack_verdict
-from reasoning_rl.rollout.judge_worker import Job, limit_memory, serve
+from reasoning_rl.rollout.judge_worker import Job, serve
 
 PROBLEM = Problem(id="t/0", source="t", split="test", question="2+3?", gold="5", task="gsm8k")
 REWARDS = {"gsm8k": VerifierConfig()}
@@ -91,7 +92,7 @@ def test_the_worker_says_why_it_cannot_start() -> None:
 
 def test_an_allocation_beyond_the_limit_raises() -> None:
     code = """
-from reasoning_rl.rollout.judge_worker import limit_memory
+from reasoning_rl.rewards.child import limit_memory
 limit_memory(256)
 bytearray(64 << 20)
 try:

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from reasoning_rl.rewards.child import start_python
-from reasoning_rl.rewards.equality.symbolic import MEMORY_BYTES, _reply, serve
+from reasoning_rl.rewards.equality.symbolic import MEMORY_MIB, _reply, serve
 
 
 def test_it_answers_line_by_line_and_ends_with_its_input() -> None:
@@ -35,7 +35,7 @@ def test_it_takes_over_the_output_ignores_ctrl_c_and_limits_its_memory(monkeypat
         signal.signal(signal.SIGINT, before)
     with os.fdopen(reading) as replies:
         assert [json.loads(line) for line in replies] == ["ready", [True, ""]]
-    assert limits[0][0] > MEMORY_BYTES
+    assert limits[0][0] > MEMORY_MIB << 20
 
 
 def test_what_the_parser_raises_becomes_a_reason() -> None:
