@@ -16,7 +16,9 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     Strict,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -146,41 +148,7 @@ class ColdStartConfig(Section):
     max_grad_norm: PositiveFloat = 1.0
 
 
-SAMPLING_PRESETS: dict[str, dict[str, object]] = {
-    "deepseekmath": {"prompts_per_step": 16, "group_size": 64, "temperature": 1.0, "max_tokens": 1024},
-    "r1_zero": {"prompts_per_step": 32, "group_size": 16, "temperature": 1.0, "max_tokens": 32_768},
-}
-"""DeepSeekMath (arXiv:2402.03300 §4.2): 64 outputs of each question, length 1024, batch 1024.
-DeepSeek-R1 (arXiv:2501.12948v2): 32 questions, 16 outputs, temperature 1."""
-
-OBJECTIVE_PRESETS: dict[str, dict[str, object]] = {
-    "deepseekmath": {"name": "grpo", "kl": 0.04, "clip_low": 0.2, "clip_high": 0.2},
-    "r1_zero": {"name": "grpo", "kl": 0.001, "clip_low": 10.0, "clip_high": 10.0},
-}
-"""DeepSeekMath: β 0.04; its ε is not stated, 0.2 is PPO's. DeepSeek-R1: β 0.001, ε 10, so that only the upper side can bind."""
-
-
-class PresetSection(Section):
-    """A section whose `preset` fills in what the recipe leaves open."""
-
-    @classmethod
-    def _presets(cls) -> dict[str, dict[str, object]]:
-        raise NotImplementedError
-
-    @model_validator(mode="before")
-    @classmethod
-    def _expand(cls, given: object) -> object:
-        if not isinstance(given, dict) or given.get("preset") is None:
-            return given
-        known = cls._presets()
-        if given["preset"] not in known:
-            raise ValueError(f"preset: no such preset {given['preset']!r}; known: {', '.join(known)}")
-        return {**known[given["preset"]], **given}
-
-
-class SamplingConfig(PresetSection):
-    preset: str | None = None
-    """`deepseekmath` or `r1_zero`; settings beside it win over it."""
+class SamplingConfig(Section):
     engine: Literal["auto", "local"] = "auto"
     """`local` is the engine of this package. `auto` is the same, as long as vLLM isn't among the engines."""
     prompts_per_step: PositiveInt = 32
@@ -195,10 +163,10 @@ class SamplingConfig(PresetSection):
     """Texts that end an answer, kept in it; the end-of-sequence token always does."""
     batch_rows: PositiveInt = 1024
     """Answers that the local engine samples at a time."""
-
-    @classmethod
-    def _presets(cls) -> dict[str, dict[str, object]]:
-        return SAMPLING_PRESETS
+    dynamic: bool = False
+    """Learn only from groups with right and wrong answers, and ask more questions until there are `prompts_per_step` of them (DAPO)."""
+    max_rounds: PositiveInt = 10
+    """Of questions in a step of dynamic sampling; the step makes do with the groups there are then."""
 
 
 class VerifierConfig(Section):
@@ -218,22 +186,76 @@ class JudgeConfig(Section):
     """Address space of a worker beyond what it has at its start."""
 
 
-class ObjectiveConfig(PresetSection):
-    preset: str | None = None
+class ObjectiveConfig(Section):
+    """A row of the table of objectives, and what to change in it: None leaves a setting as the row has it."""
+
     name: str = "grpo"
-    """A row of the table of objectives."""
     kl: NonNegativeFloat | None = None
-    """β; None takes the objective's own, 0 needs no reference model."""
+    """β; 0 needs no reference model."""
+    kl_estimator: Literal["k1", "k2", "k3"] | None = None
+    kl_in: Literal["loss", "reward"] | None = None
+    kl_ratio: bool | None = None
+    """In the loss: weigh the estimate of each token with its importance ratio, which off-policy it needs to be unbiased."""
     clip_low: PositiveFloat | None = None
     clip_high: PositiveFloat | None = None
+    clip_dual: Annotated[float, Field(gt=1)] | None = None
+    """c of dual-clip PPO (arXiv:1912.09729): the loss of a token with A < 0 goes no higher than c·|A|."""
+    surrogate: Literal["clipped", "reweighted", "score"] | None = None
+    """PPO's, CISPO's, or that of REINFORCE."""
+    ratio: Literal["token", "sequence", "sequence_token"] | None = None
+    supervision: Literal["outcome", "process"] | None = None
+    """Rewards of whole answers, or of the steps that a verifier such as `steps` finds in them."""
+    outcome_step: bool | None = None
+    """With `process`: whether the verdict's reward is one more step, at the last token."""
+    combine: Literal["sum_then_normalise", "normalise_then_sum"] | None = None
+    """Where there are several verifiers: the advantage of the summed reward, or the weighted sum of the advantages by each."""
+    baseline: Literal["mean", "others", "none"] | None = None
+    """What is subtracted from a reward: the group's mean, the mean of the others in it, or nothing."""
+    scale: Literal["group", "batch", "none"] | None = None
+    """Whose standard deviation advantages are divided by."""
+    ddof: Literal[0, 1] | None = None
+    """Of that standard deviation."""
+    epsilon: NonNegativeFloat | None = None
+    """Added to that standard deviation."""
+    whiten: bool | None = None
+    """Bring advantages to mean 0 and variance 1 over all tokens of the optimiser batch."""
+    weight: Literal["sequence", "token", "budget", "answer"] | None = None
+    """What a token counts: 1/(N·|o|), 1/Σ|o|, 1/(N·sampling.max_tokens) or 1/N."""
+    entropy: NonNegativeFloat | None = None
+    """Coefficient of the entropy bonus, per token in nats."""
+    top_entropy: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of the batch's tokens, those of highest entropy, that the policy learns from (arXiv:2506.01939)."""
+    correction: Literal["none", "token", "sequence"] | None = None
+    """Importance weights of the learner against the sampler: of each token, or of each answer (the product over its tokens)."""
+    correction_cap: PositiveFloat | None = None
+    correction_beyond: Literal["truncate", "mask"] | None = None
+    """What becomes of weights above the cap: the cap itself, or 0."""
+    mask_truncated: bool | None = None
+    """Learn nothing from answers that were cut off at `sampling.max_tokens`; the baseline still counts them."""
+    gamma: Fraction | None = None
+    lam: Fraction | None = None
+    """λ of generalised advantage estimation."""
+    value_clip: PositiveFloat | None = None
+    value_weight: PositiveFloat | None = None
+    beta: PositiveFloat | None = None
+    """Of preference objectives: how steeply a margin counts."""
+    gap: NonNegativeFloat | None = None
+    """γ of SimPO, the margin aimed at."""
+    pairs: PositiveInt | None = None
+    """Pairs of right and wrong answers made of a group, at most."""
+    match_lengths: bool | None = None
+    """Pair each right answer with the wrong one that is nearest in length, so that length is not what is learned."""
 
-    @classmethod
-    def _presets(cls) -> dict[str, dict[str, object]]:
-        return OBJECTIVE_PRESETS
+    @model_serializer(mode="wrap")
+    def _changes(self, full: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Only what is changed in the row."""
+        return {name: value for name, value in full(self).items() if value is not None}
 
 
 class LearnerConfig(Section):
     learning_rate: PositiveFloat = 5e-4
+    value_learning_rate: PositiveFloat = 1e-3
+    """Of the value model, where the objective has one."""
     betas: tuple[Decay, Decay] = (0.9, 0.95)
     weight_decay: NonNegativeFloat = 0.0
     warmup_steps: NonNegativeInt = 5
@@ -248,6 +270,8 @@ class LearnerConfig(Section):
     """Bounds memory and changes nothing else: the gradient is that of the whole optimiser batch."""
     old_logprobs: Literal["engine", "learner"] = "learner"
     """π_old: as the engine reported it when it sampled (untruncated: top_p 1, top_k 0), or recomputed by the learner before it updates."""
+    reference_every: NonNegativeInt = 0
+    """Steps after which the policy as it is becomes the reference (iterative GRPO, DeepSeekMath §4.1.4); 0 keeps the first."""
     processes: Literal[1, 2, 3, 4] = 1
     """Data-parallel processes of one thread each; on two cores, 2 are faster than 1 with two threads."""
 
@@ -255,6 +279,10 @@ class LearnerConfig(Section):
 class TrainConfig(Section):
     steps: NonNegativeInt = 120
     """0 for the cold start alone."""
+    seed: NonNegativeInt | None = None
+    """Of sampling and of the order of the problems; None takes the recipe's. Runs that differ in it alone share data and cold start."""
+    rollouts: Path | None = None
+    """A run's folder, whose stored answers are learned from in place of new ones, step by step and over again."""
     eval_every: NonNegativeInt = 40
     """Steps between evaluations on a slice of the held-out problems; 0 for none."""
     eval_problems: PositiveInt = 100
@@ -306,7 +334,15 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        checks = (self._no_rewards, self._no_policy, self._too_many_minibatches, self._short_context, self._truncated_logprobs)
+        checks = (
+            self._no_rewards,
+            self._no_policy,
+            self._too_many_minibatches,
+            self._short_context,
+            self._truncated_logprobs,
+            self._idle_correction,
+            self._dynamic_rollouts,
+        )
         contradictions = [said for check in checks if (said := check())]
         if contradictions:
             raise ValueError("\n".join(contradictions))
@@ -333,6 +369,18 @@ class Config(Section):
         return (
             f"policy.architecture.context ({context}) is shorter than data.max_prompt_tokens ({prompt}) plus {longest} ({answers[longest]})"
         )
+
+    def _idle_correction(self) -> str | None:
+        """The engine's own figures as π_old leave nothing to correct."""
+        asked = self.objective.correction
+        if asked in {None, "none"} or self.learner.old_logprobs == "learner":
+            return None
+        return f"objective.correction: {asked!r} needs learner.old_logprobs 'learner', found 'engine', which leaves nothing to correct"
+
+    def _dynamic_rollouts(self) -> str | None:
+        if self.train.rollouts is None or not self.sampling.dynamic:
+            return None
+        return "sampling.dynamic asks for more answers, which train.rollouts has not; leave one of them out"
 
     def _truncated_logprobs(self) -> str | None:
         """The engine's log-probabilities are of the truncated distribution, the learner's of the full one: their ratio is no π_θ/π_old."""

@@ -6,7 +6,7 @@ They are looked up before any work begins, and all that are unknown are said at 
 from collections.abc import Callable, Sequence
 
 from reasoning_rl.config import Config
-from reasoning_rl.errors import ReasoningRLError
+from reasoning_rl.errors import ConfigError, ReasoningRLError
 
 LookUp = Callable[[Config], object]
 """Raises a ReasoningRLError for a name it doesn't know."""
@@ -47,7 +47,18 @@ def objective(config: Config) -> object:
     """Imports torch, unlike the others."""
     from reasoning_rl.objectives import build
 
-    return build(config.objective, config.sampling.max_tokens)
+    built = build(config.objective, config.sampling.max_tokens)
+    if "steps" in built.needs:
+        _require_steps(config)
+    return built
+
+
+def _require_steps(config: Config) -> None:
+    from reasoning_rl.rewards.verifier import find_verifier, scores_steps
+
+    if not any(scores_steps(find_verifier(name, f"rewards.{name}")) for name in config.rewards):
+        found = ", ".join(config.rewards)
+        raise ConfigError(f"objective.supervision: 'process' needs a verifier that scores steps, such as rewards.steps=0.1; found {found}")
 
 
 def trackers(config: Config) -> object:

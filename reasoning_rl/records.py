@@ -9,7 +9,7 @@ from there on.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Task = Literal["gsm8k", "math"]
 FinishReason = Literal["stop", "length"]
@@ -105,11 +105,20 @@ class Score:
         return self.value
 
 
+class Part(NamedTuple):
+    """What one verifier adds to the reward: weight·value."""
+
+    weight: float
+    value: float
+    """The verifier's score; 0 where its gate was closed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """All scores of one completion and the reward they add up to."""
 
     reward: float
+    """Σ weight·value over `parts`."""
     scores: Mapping[str, Score] = field(default_factory=dict)
     """One per verifier, by name, in the order of the recipe."""
     correct: bool = False
@@ -119,11 +128,21 @@ class Verdict:
     answer: Score | None = None
     """What `correct` rests on: of the recipe's first verifier that judges answers, else of the task's own, which has no weight and is not
     among `scores`. None where nothing judged the answer."""
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    """Of the reward, by verifier."""
 
     @property
     def judgement(self) -> Score:
         """`answer`, or an empty score where there is none."""
         return Score(0.0) if self.answer is None else self.answer
+
+
+class StepReward(NamedTuple):
+    """A reward at the end of a step of an answer, as process supervision wants it."""
+
+    token: int
+    """index(j): of the step's last token in the completion."""
+    value: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +152,8 @@ class Group:
     prompt: Prompt
     completions: tuple[Completion, ...]
     verdicts: tuple[Verdict, ...]
+    steps: tuple[tuple[StepReward, ...], ...] = ()
+    """Of each completion, in order; empty where no objective asks for them."""
 
     @property
     def rewards(self) -> tuple[float, ...]:
@@ -146,10 +167,13 @@ class Sample:
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
     advantages: tuple[float, ...]
-    """One per completion token."""
+    """One per completion token; of what the rewards alone say, where the objective gives its credit later."""
     weight: float
     """What each of its tokens counts in the loss of the whole optimiser batch."""
     sampled_logprobs: tuple[float, ...] = ()
     """Of the completion tokens when they were sampled; empty when the engine gave none."""
     group: int = 0
     """Index of the group in its batch."""
+    row: int = 0
+    """Index of the completion in its group."""
+    reward: float = 0.0

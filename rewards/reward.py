@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from reasoning_rl.config import VerifierConfig
 from reasoning_rl.errors import VerifierError, first_line
-from reasoning_rl.records import Completion, Problem, Score, Verdict
+from reasoning_rl.records import Completion, Part, Problem, Score, Verdict
 from reasoning_rl.rewards.competition import competition
 from reasoning_rl.rewards.gsm8k import gsm8k
 from reasoning_rl.rewards.options import mistakes
@@ -71,9 +71,10 @@ class Reward:
         scores = {verifier.name: _scored(verifier, completion, problem) for verifier in self._verifiers}
         judge = next((verifier.name for verifier in self._verifiers if verifier.judges_answer), None)
         answer = scores[judge] if judge else _scored(_own_verifier(problem), completion, problem)
-        reward = math.fsum(each.weight * scores[each.name].value for each in self._verifiers if _OPEN[each.gate](answer))
+        parts = {each.name: Part(each.weight, scores[each.name].value if _OPEN[each.gate](answer) else 0.0) for each in self._verifiers}
+        reward = math.fsum(part.weight * part.value for part in parts.values())
         strict = answer.value if answer.strict is None else answer.strict
-        return Verdict(reward, scores, correct=answer.value > 0.5, strict=strict > 0.5, answer=answer)
+        return Verdict(reward, scores, correct=answer.value > 0.5, strict=strict > 0.5, answer=answer, parts=parts)
 
 
 def check_gold(problem: Problem) -> str | None:

@@ -87,7 +87,7 @@ class _Equation:
         return f"{self.left.text} = {self.right.text}"
 
 
-@verifier("steps")
+@verifier("steps", scores_steps=True)
 def steps(completion: Completion, problem: Problem, *, grounded: bool = False) -> Score:
     """The share of right steps in the chain of thought, and each step's end and value; 0 where there is no step to check.
 

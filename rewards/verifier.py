@@ -23,17 +23,22 @@ VERIFIERS: Registry[Callable[..., object]] = Registry(
 
 
 def verifier(
-    name: str, *, judges_answer: bool = False, counts_tokens: bool = False, prepare: Callable[..., object] | None = None
+    name: str,
+    *,
+    judges_answer: bool = False,
+    counts_tokens: bool = False,
+    scores_steps: bool = False,
+    prepare: Callable[..., object] | None = None,
 ) -> Callable[[F], F]:
     """Decorator: the function is a verifier called `name`.
 
     `judges_answer`: its value says whether the answer is right (for pass@k). `counts_tokens`: it looks at `token_ids`, so that stored
-    answers without them can't be judged. `prepare`: called with the recipe's options once in each process that judges, before the first
-    deadline runs; what it raises ends the run with a VerifierError.
+    answers without them can't be judged. `scores_steps`: it fills in `Score.steps`, for process supervision. `prepare`: called with the
+    recipe's options once in each process that judges, before the first deadline runs; what it raises ends the run with a VerifierError.
     """
 
     def named(function: F) -> F:
-        function.__dict__.update(judges_answer=judges_answer, counts_tokens=counts_tokens, prepare=prepare)
+        function.__dict__.update(judges_answer=judges_answer, counts_tokens=counts_tokens, scores_steps=scores_steps, prepare=prepare)
         return VERIFIERS.register(name)(function)  # type: ignore[return-value]  # the registry gives back what it is given
 
     return named
@@ -45,6 +50,10 @@ def judges_answer(function: Callable[..., object]) -> bool:
 
 def counts_tokens(function: Callable[..., object]) -> bool:
     return bool(getattr(function, "counts_tokens", False))
+
+
+def scores_steps(function: Callable[..., object]) -> bool:
+    return bool(getattr(function, "scores_steps", False))
 
 
 def preparation(function: Callable[..., object]) -> Callable[..., object] | None:

@@ -4,14 +4,14 @@
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import torch
 from torch import Tensor
 
-from reasoning_rl.objectives.objective import Batch
+from reasoning_rl.objectives.objective import Batch, Before, Credit
 from reasoning_rl.policy.packing import Packing, pack
 from reasoning_rl.records import Sample
 
@@ -20,10 +20,13 @@ from reasoning_rl.records import Sample
 class MicroBatch:
     """Rows that go through the model together."""
 
+    samples: Sequence[Sample]
     packing: Packing
     batch: Batch
     on_policy: bool = False
     """Whether π_old is the policy of the coming forward pass itself, so that `old_logp_BT` is filled in from there."""
+    entropy_BT: Tensor | None = None
+    """Before the update, where it was computed."""
 
 
 def by_group(samples: Sequence[Sample]) -> list[list[Sample]]:
@@ -37,14 +40,14 @@ def share(samples: Sequence[Sample], rank: int, size: int) -> list[Sample]:
     return [sample for rows in dealt[rank::size] for sample in rows]
 
 
-def split(samples: Sequence[Sample], tokens: int) -> Iterator[list[Sample]]:
+def split(samples: Sequence[Sample], tokens: int, together: int = 1) -> Iterator[list[Sample]]:
     """Parts whose padded size stays under `tokens`. Groups of similar length go together, and stay whole where they fit.
 
-    A row longer than `tokens` is a part of its own: nothing is dropped.
+    Of a group that doesn't fit, `together` rows stay neighbours; where not even those fit they are a part of their own: nothing is dropped.
     """
     part: list[Sample] = []
     for rows in sorted(by_group(samples), key=_longest):
-        pieces = [rows] if _cells(rows) <= tokens else [[sample] for sample in rows]
+        pieces = [rows] if _cells(rows) <= tokens else [rows[start : start + together] for start in range(0, len(rows), together)]
         for piece in pieces:
             if part and _cells(part + piece) > tokens:
                 yield part
@@ -80,7 +83,39 @@ def micro_batch(samples: Sequence[Sample], device: torch.device) -> MicroBatch:
         old_logp_BT=torch.zeros_like(mask_BT, dtype=torch.float32),
         sampled_logp_BT=padded(torch.cat(sampled), mask_BT) if has_sampled else None,
     )
-    return MicroBatch(packing, batch)
+    return MicroBatch(samples, packing, batch)
+
+
+def key_of(sample: Sample) -> tuple[int, int]:
+    """Of a sample within its optimiser batch."""
+    return sample.group, sample.row
+
+
+def told(micro: MicroBatch) -> dict[tuple[int, int], Before]:
+    """What the models said of each of its samples before the update."""
+    batch, lengths = micro.batch, micro.packing.lengths_R
+    assert micro.entropy_BT is not None
+
+    def rows(values_BT: Tensor | None) -> list[Tensor | None]:
+        if values_BT is None:
+            return [None] * len(lengths)
+        return [row[:length].double() for row, length in zip(values_BT.cpu(), lengths, strict=True)]
+
+    columns = zip(*map(rows, (batch.old_logp_BT, micro.entropy_BT, batch.reference_logp_BT, batch.old_value_BT)), strict=True)
+    return {key_of(sample): Before(*column) for sample, column in zip(micro.samples, columns, strict=True)}
+
+
+def credited(micro: MicroBatch, credit_of: Mapping[tuple[int, int], Credit]) -> MicroBatch:
+    """The micro-batch with the advantages that its samples were given, and the returns and weights if they were."""
+    given = [credit_of[key_of(sample)] for sample in micro.samples]
+    columns = {
+        "advantage_BT": [credit.advantage_T for credit in given],
+        "return_BT": [credit.return_T for credit in given if credit.return_T is not None],
+        "weight_BT": [credit.weight_T for credit in given if credit.weight_T is not None],
+    }
+    mask_BT = micro.batch.mask_BT
+    filled = {name: padded(torch.cat(rows).to(mask_BT.device, torch.float32), mask_BT) for name, rows in columns.items() if rows}
+    return replace(micro, batch=replace(micro.batch, **filled))
 
 
 def mask_of(lengths: Sequence[int], device: torch.device) -> Tensor:

@@ -1,7 +1,7 @@
 """Checkpoints: a Hugging Face folder with the training state in it, whole or absent.
 
 checkpoints/step-00050/    config.json, model.safetensors, tokenizer.json … as transformers and vLLM load them
-                           training.pt: step, optimiser state
+                           training.pt: step, optimiser state, and the value model and moved reference where there are any
 """
 
 import os

@@ -5,8 +5,9 @@ Weights are computed over the whole optimiser batch before anything is split, so
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -14,78 +15,127 @@ from torch import Tensor
 
 from reasoning_rl.config import LearnerConfig
 from reasoning_rl.errors import EngineError, TrainingError
-from reasoning_rl.learner.batch import MicroBatch, micro_batch, padded, share, split
+from reasoning_rl.learner.batch import MicroBatch, credited, key_of, micro_batch, padded, share, split, told
 from reasoning_rl.learner.parallel import ALONE, Ranks
 from reasoning_rl.learner.schedule import warmup_then_linear
-from reasoning_rl.objectives.objective import Batch, Loss, Objective
+from reasoning_rl.objectives.objective import Batch, Before, Loss, Now, Objective
 from reasoning_rl.policy.logprobs import token_logprobs
 from reasoning_rl.policy.policy import Policy
+from reasoning_rl.policy.values import ValueModel
 from reasoning_rl.records import Sample
 
 
+@dataclass(frozen=True)
+class Models:
+    """What the learner holds: up to three of PPO's four, since rules give the reward."""
+
+    policy: Policy
+    reference: Policy | None = None
+    value: ValueModel | None = None
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What an update says of itself."""
+
+    metrics: dict[str, float]
+    advantages: list[list[float]]
+    """Of each batch, each sample's mean over its tokens."""
+
+
 class Learner:
-    """Holds the policy, the reference where the objective needs one, and the optimiser."""
+    """Holds the models that the objective needs, and the optimiser."""
 
     def __init__(
         self,
-        policy: Policy,
+        models: Models,
         objective: Objective,
         config: LearnerConfig,
         *,
         steps: int,
         temperature: float = 1.0,
         chunk: int = 4096,
-        reference: Policy | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
         """`temperature` is that of sampling, and π the distribution at it, before any top-p or top-k. `steps`: length of the schedule."""
-        self.policy, self.objective, self.config, self.ranks = policy, objective, config, ranks
-        self._reference = reference
+        self.models, self.objective, self.config, self.ranks = models, objective, config, ranks
         self._steps, self._temperature, self._chunk = steps, temperature, chunk
-        self.parameters = [parameter for parameter in policy.model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay)
+        self.parameters = _trained(models.policy.model.parameters())
+        self.value_parameters = _trained(models.value.parameters()) if models.value else []
+        rated = [(self.parameters, config.learning_rate), (self.value_parameters, config.value_learning_rate)]
+        self._rated = [(parameters, rate) for parameters, rate in rated if parameters]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": parameters, "lr": rate} for parameters, rate in self._rated], betas=config.betas, weight_decay=config.weight_decay
+        )
 
-    def update(self, batches: Sequence[Sequence[Sample]], step: int) -> dict[str, float]:
-        """One optimiser step per batch and epoch. Returns means over tokens of what the objective reports, and the gradient norm.
+    def update(self, batches: Sequence[Sequence[Sample]], step: int) -> Learned:
+        """One optimiser step per batch and epoch. Metrics are means over tokens of what the objective reports, and the gradient norm.
 
         Empty batches (no group carried a signal) leave the weights alone. TrainingError if the loss or gradient is not finite.
         """
         share_of_rate = warmup_then_linear(step, self._steps, warmup=self.config.warmup_steps, final=self.config.final_fraction)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * share_of_rate
-        self.policy.model.train()
+        for group, (_, rate) in zip(self.optimizer.param_groups, self._rated, strict=True):
+            group["lr"] = rate * share_of_rate
+        self._begin(step)
         on_policy = len(batches) * self.config.epochs == 1
-        prepared = [self._prepare(samples, on_policy) for samples in batches if samples]
+        prepared = [self._prepare(samples, on_policy) for samples in batches]
         totals: Counter[str] = Counter()
         for _ in range(self.config.epochs):
-            for micro_batches in prepared:
-                totals.update(self._optimise(micro_batches, step))
-        return _means(totals, updates=self.config.epochs * len(prepared)) | {"learning_rate": self.config.learning_rate * share_of_rate}
+            for samples, (micro_batches, _advantages) in zip(batches, prepared, strict=True):
+                if samples:
+                    totals.update(self._optimise(micro_batches, step))
+        updates = self.config.epochs * sum(bool(samples) for samples in batches)
+        metrics = _means(totals, updates) | {"learning_rate": self.config.learning_rate * share_of_rate}
+        return Learned(metrics, [advantages for _, advantages in prepared])
 
-    def _prepare(self, samples: Sequence[Sample], on_policy: bool) -> list[MicroBatch]:
-        """This process's micro-batches, with the log-probabilities that must come from before the update."""
+    def _begin(self, step: int) -> None:
+        """π_ref ← π_θ where it is due: iterative GRPO, DeepSeekMath, arXiv:2402.03300, §4.1.4 and Algorithm 1."""
+        self.models.policy.model.train()
+        if self.models.value is not None:
+            self.models.value.train()
+        every = self.config.reference_every
+        if self.models.reference is not None and every and step and step % every == 0:
+            self.models.reference.model.load_state_dict(self.models.policy.model.state_dict())
+
+    def _prepare(self, samples: Sequence[Sample], on_policy: bool) -> tuple[list[MicroBatch], list[float]]:
+        """This process's micro-batches, with what must come from before the update, and all samples' advantages."""
         own = share(samples, self.ranks.rank, self.ranks.size)
-        micros = [micro_batch(part, self.policy.device) for part in split(own, self.config.tokens_per_microbatch)]
-        return [self._before_update(micro, on_policy) for micro in micros]
-
-    def _before_update(self, micro: MicroBatch, on_policy: bool) -> MicroBatch:
-        batch = micro.batch
-        if self._reference is not None:
-            batch = replace(batch, reference_logp_BT=self._logprobs(self._reference, micro))
-        if self.config.old_logprobs == "engine":
-            if batch.sampled_logp_BT is None:
-                raise EngineError("learner.old_logprobs: 'engine', but this engine reports none; use 'learner'")
-            batch = replace(batch, old_logp_BT=batch.sampled_logp_BT)
-        elif on_policy:  # a single update: its own forward pass gives π_old for nothing
-            return replace(micro, batch=batch, on_policy=True)
-        else:
-            batch = replace(batch, old_logp_BT=self._logprobs(self.policy, micro))
-        return replace(micro, batch=batch)
+        together = 2 if "pairs" in self.objective.needs else 1
+        parts = split(own, self.config.tokens_per_microbatch, together)
+        micros = [self._before_update(micro_batch(part, self.models.policy.device), on_policy) for part in parts]
+        if samples and "before" in self.objective.needs:
+            return self._credited(samples, micros)
+        return micros, [fmean(sample.advantages) for sample in samples]
 
     @torch.no_grad()
-    def _logprobs(self, policy: Policy, micro: MicroBatch) -> Tensor:
-        logp_M, _ = token_logprobs(policy, micro.packing, temperature=self._temperature, chunk=self._chunk)
-        return padded(logp_M, micro.batch.mask_BT)
+    def _before_update(self, micro: MicroBatch, on_policy: bool) -> MicroBatch:
+        batch, foreseen = micro.batch, "before" in self.objective.needs
+        if self.models.reference is not None:
+            batch = replace(batch, reference_logp_BT=self._forward(self.models.reference, micro)[0])
+        batch = replace(batch, old_value_BT=self._values(micro))
+        sampled_logp_BT = self._sampled(batch) if self.config.old_logprobs == "engine" else None
+        if on_policy and not foreseen and sampled_logp_BT is None:
+            return replace(micro, batch=batch, on_policy=True)  # a single update: its own forward pass gives π_old for nothing
+        if sampled_logp_BT is not None and not foreseen:
+            return replace(micro, batch=replace(batch, old_logp_BT=sampled_logp_BT))
+        logp_BT, entropy_BT = self._forward(self.models.policy, micro)
+        old_logp_BT = logp_BT if sampled_logp_BT is None else sampled_logp_BT
+        return replace(micro, batch=replace(batch, old_logp_BT=old_logp_BT), entropy_BT=entropy_BT)
+
+    def _sampled(self, batch: Batch) -> Tensor:
+        if batch.sampled_logp_BT is None:
+            raise EngineError("learner.old_logprobs: 'engine', but this engine reports none; use 'learner'")
+        return batch.sampled_logp_BT
+
+    def _credited(self, samples: Sequence[Sample], micros: Sequence[MicroBatch]) -> tuple[list[MicroBatch], list[float]]:
+        """Advantages that follow from what the models say of the whole batch, wherever its parts were computed."""
+        own: dict[tuple[int, int], Before] = {}
+        for micro in micros:
+            own |= told(micro)
+        before = self.ranks.merge(own)
+        given = self.objective.credit(samples, [before[key_of(sample)] for sample in samples])
+        by_key = dict(zip(map(key_of, samples), given, strict=True))
+        return [credited(micro, by_key) for micro in micros], [float(credit.advantage_T.mean()) for credit in given]
 
     def _optimise(self, micro_batches: Sequence[MicroBatch], step: int) -> dict[str, float]:
         self.optimizer.zero_grad(set_to_none=False)
@@ -94,32 +144,63 @@ class Learner:
             loss, batch, mismatch = self._loss(micro)
             loss.value.backward()
             sums.update(_sums(loss, batch, mismatch))
-        self.ranks.add_gradients(self.parameters)
+        self.ranks.add_gradients([*self.parameters, *self.value_parameters])
         totals = self.ranks.add_numbers(sums)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
-        if not (math.isfinite(norm) and math.isfinite(totals["loss"])):
+        norms = {"grad_norm": self._clip(self.parameters)}
+        if self.value_parameters:
+            norms["value/grad_norm"] = self._clip(self.value_parameters)
+        if not all(map(math.isfinite, (*norms.values(), totals["loss"]))):
+            said = ", ".join(f"{name} {value}" for name, value in norms.items())
             raise TrainingError(
-                f"step {step + 1}: loss {totals['loss']}, gradient norm {norm}; this update was not made, and the last checkpoint is good"
+                f"step {step + 1}: loss {totals['loss']}, {said}; this update was not made, and the last checkpoint is good"
             )
         self.optimizer.step()
-        return {**totals, "grad_norm": norm}
+        return {**totals, **norms}
+
+    def _clip(self, parameters: Sequence[Tensor]) -> float:
+        return float(torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm))
 
     def _loss(self, micro: MicroBatch) -> tuple[Loss, Batch, Tensor | None]:
         """The loss, what it was computed from, and |log π − what the engine reported|, (B, T)."""
-        logp_M, entropy_M = token_logprobs(self.policy, micro.packing, temperature=self._temperature, chunk=self._chunk)
         batch = micro.batch
-        logp_BT, entropy_BT = padded(logp_M, batch.mask_BT), padded(entropy_M, batch.mask_BT)
+        logp_BT, entropy_BT = self._forward(self.models.policy, micro)
+        now = Now(logp_BT, entropy_BT, self._values(micro))
         if micro.on_policy:
             batch = replace(batch, old_logp_BT=logp_BT.detach())
         mismatch_BT = None if batch.sampled_logp_BT is None else (logp_BT.detach() - batch.sampled_logp_BT).abs() * batch.mask_BT
-        return self.objective.loss(logp_BT, entropy_BT, batch), batch, mismatch_BT
+        return self.objective.loss(now, batch), batch, mismatch_BT
+
+    def _forward(self, policy: Policy, micro: MicroBatch) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and entropies, (B, T) each."""
+        logp_M, entropy_M = token_logprobs(
+            policy,
+            micro.packing,
+            temperature=self._temperature,
+            chunk=self._chunk,
+            entropy_gradient="entropy" in self.objective.needs,
+        )
+        return padded(logp_M, micro.batch.mask_BT), padded(entropy_M, micro.batch.mask_BT)
+
+    def _values(self, micro: MicroBatch) -> Tensor | None:
+        return None if self.models.value is None else padded(self.models.value(micro.packing), micro.batch.mask_BT)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint needs besides the weights."""
-        return {"optimizer": self.optimizer.state_dict()}
+        """What a checkpoint needs besides the policy's weights."""
+        reference, value = self.models.reference, self.models.value
+        moved = {"reference": reference.model.state_dict()} if reference and self.config.reference_every else {}
+        learned = {"value": value.state_dict()} if value else {}
+        return {"optimizer": self.optimizer.state_dict(), **moved, **learned}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
+        if "reference" in state and self.models.reference:
+            self.models.reference.model.load_state_dict(state["reference"])
+        if "value" in state and self.models.value:
+            self.models.value.load_state_dict(state["value"])
+
+
+def _trained(parameters: Iterable[Tensor]) -> list[Tensor]:
+    return [parameter for parameter in parameters if parameter.requires_grad]
 
 
 def _sums(loss: Loss, batch: Batch, mismatch_BT: Tensor | None) -> dict[str, float]:
@@ -129,10 +210,13 @@ def _sums(loss: Loss, batch: Batch, mismatch_BT: Tensor | None) -> dict[str, flo
     return {**sums, **mismatch, "loss": float(loss.value.detach()), "tokens": float(batch.mask_BT.sum())}
 
 
+_PER_UPDATE = frozenset(["loss", "grad_norm", "value/grad_norm"])
+
+
 def _means(totals: Mapping[str, float], updates: int) -> dict[str, float]:
     if not updates:
         return {"loss": 0.0, "grad_norm": 0.0, "learner/tokens": 0.0}
     tokens = totals["tokens"]
-    per_update = {name: totals[name] / updates for name in ("loss", "grad_norm")}
-    per_token = {name: value / tokens for name, value in totals.items() if name not in {"loss", "grad_norm", "tokens"}}
+    per_update = {name: totals[name] / updates for name in _PER_UPDATE & totals.keys()}
+    per_token = {name: value / tokens for name, value in totals.items() if name not in _PER_UPDATE | {"tokens"}}
     return {**per_update, **per_token, "learner/tokens": tokens / updates}

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,20 @@ class Ranks:
 
     def add_numbers(self, numbers: Mapping[str, float]) -> dict[str, float]:
         """Sum over processes by name; a name that one process lacks counts 0 there."""
-        if self.size == 1:
-            return dict(numbers)
-        gathered: list[dict[str, float]] = [{} for _ in range(self.size)]
-        torch.distributed.all_gather_object(gathered, dict(numbers))
+        gathered = self._gathered(numbers)
         names = sorted({name for part in gathered for name in part})
         return {name: sum(part.get(name, 0.0) for part in gathered) for name in names}
+
+    def merge(self, mine: Mapping[_Key, _Value]) -> dict[_Key, _Value]:
+        """The entries of all processes."""
+        return {key: value for part in self._gathered(mine) for key, value in part.items()}
+
+    def _gathered(self, mine: Mapping[_Key, _Value]) -> list[dict[_Key, _Value]]:
+        """Everyone's, by rank."""
+        gathered: list[dict[_Key, _Value]] = [dict(mine) for _ in range(self.size)]
+        if self.size > 1:
+            torch.distributed.all_gather_object(gathered, gathered[self.rank])
+        return gathered
 
 
 ALONE = Ranks()

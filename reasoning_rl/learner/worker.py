@@ -16,16 +16,19 @@ from reasoning_rl.data.store import load_demonstrations
 from reasoning_rl.data.tokenizer import load_tokenizer
 from reasoning_rl.learner.checkpoint import load_state
 from reasoning_rl.learner.coldstart import Memory, cold_start
-from reasoning_rl.learner.learner import Learner
+from reasoning_rl.learner.learner import Learned, Learner, Models
 from reasoning_rl.learner.parallel import Ranks
 from reasoning_rl.objectives import build
 from reasoning_rl.policy.policy import Policy, build_policy, load_policy
+from reasoning_rl.policy.values import ValueModel
 from reasoning_rl.records import Completion, Prompt, Sample
 from reasoning_rl.rollout.engine import Sampling
 from reasoning_rl.rollout.local import LocalEngine
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from reasoning_rl.objectives.objective import Need
 
 TIMEOUT = timedelta(minutes=10)
 """How long a worker waits for the others before it gives up."""
@@ -91,9 +94,9 @@ class Open:
 
 @dataclass(frozen=True)
 class Prepare:
-    """Give the opened policy to a learner, with `reference` beside it where the objective needs one, and with the state of a checkpoint.
+    """Give the opened policy to a learner, with what the objective needs beside it, and with the state of a checkpoint.
 
-    Returns the number of steps done.
+    The reference model and the layers of the value model begin as `reference`. Returns the number of steps done.
     """
 
     objective: ObjectiveConfig
@@ -106,15 +109,13 @@ class Prepare:
 
     def __call__(self, worker: Worker) -> int:
         objective = build(self.objective, self.sampling.max_tokens)
-        reference = load_policy(self.reference, self.policy, self.policy.revision) if "reference" in objective.needs else None
         worker.learner = Learner(
-            worker.policy,
+            self._models(worker.policy, objective.needs),
             objective,
             self.learner,
             steps=self.steps,
             temperature=self.sampling.temperature,
             chunk=self.policy.logprob_chunk,
-            reference=reference,
             ranks=worker.ranks,
         )
         if self.checkpoint is None:
@@ -123,6 +124,14 @@ class Prepare:
         worker.learner.load_state(state)
         worker.engine.version = int(state["step"])
         return worker.engine.version
+
+    def _models(self, policy: Policy, needs: "frozenset[Need]") -> Models:
+        reference = self._base() if "reference" in needs else None
+        return Models(policy, reference, ValueModel(self._base()) if "values" in needs else None)
+
+    def _base(self) -> Policy:
+        """The model that the run began with, from its files: a copy of its own."""
+        return load_policy(self.reference, self.policy, self.policy.revision)
 
 
 @dataclass(frozen=True)
@@ -143,10 +152,10 @@ class Update:
     batches: Sequence[Sequence[Sample]]
     step: int
 
-    def __call__(self, worker: Worker) -> dict[str, float]:
-        metrics = worker.learner.update(self.batches, self.step)
+    def __call__(self, worker: Worker) -> Learned:
+        learned = worker.learner.update(self.batches, self.step)
         worker.engine.load_weights(worker.policy.model.state_dict().items(), self.step + 1)
-        return metrics
+        return learned
 
 
 @dataclass(frozen=True)

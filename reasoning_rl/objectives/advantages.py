@@ -5,12 +5,15 @@
 Rewards come in float64 and stay so: the difference of nearly equal rewards is the whole signal here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Literal
 
+import torch
 from torch import Tensor
 
-Advantage = Callable[[Tensor], Tensor]
-"""Rewards of whole groups to advantages of the same shape."""
+Baseline = Callable[[Tensor], Tensor]
+"""Rewards of whole groups to what they are above what was to be expected, in the same shape."""
+Scale = Literal["group", "batch", "none"]
 
 
 def centered(reward_PG: Tensor) -> Tensor:
@@ -27,7 +30,27 @@ def centered(reward_PG: Tensor) -> Tensor:
     return above_first_PG - above_first_PG.mean(dim=-1, keepdim=True)
 
 
-def standardized(reward_PG: Tensor, *, ddof: int = 0, epsilon: float = 1e-6) -> Tensor:
+def leave_one_out(reward_PG: Tensor) -> Tensor:
+    """R_i less the mean of the other G − 1 rewards; 0 where there is no other. RLOO, arXiv:2402.14740.
+
+    As Σ_{j≠i} R_j = G·mean(R) − R_i, it is G/(G − 1) times `centered`, and computed so.
+    """
+    G = reward_PG.shape[-1]
+    return centered(reward_PG) * (G / max(G - 1, 1))
+
+
+def unchanged(reward_PG: Tensor) -> Tensor:
+    """The reward itself: REINFORCE without a baseline."""
+    return reward_PG
+
+
+def deviation(reward_PG: Tensor, *, ddof: int = 0) -> Tensor:
+    """std(R) within each group, (P, 1): exactly 0 for a constant group."""
+    freedom = max(reward_PG.shape[-1] - ddof, 1)
+    return (centered(reward_PG).square().sum(dim=-1, keepdim=True) / freedom).sqrt()
+
+
+def standardized(reward_PG: Tensor, *, baseline: Baseline = centered, ddof: int = 0, epsilon: float = 1e-6) -> Tensor:
     """(R − mean(R)) / std(R) within each group; zeros for a constant group. DeepSeekMath, arXiv:2402.03300, §4.1.2.
 
     The paper states neither `ddof` nor `epsilon`.
@@ -38,16 +61,37 @@ def standardized(reward_PG: Tensor, *, ddof: int = 0, epsilon: float = 1e-6) -> 
     * `epsilon` is no test for constant groups (`centered` is). It keeps rewards that differ only by rounding, 0.1 + 0.2 beside 0.3, from
       counting as right and wrong. TRL takes 1e-4, verl 1e-6, OpenRLHF 1e-9.
     """
-    centered_PG = centered(reward_PG)
-    variance_P1 = centered_PG.square().sum(dim=-1, keepdim=True) / (reward_PG.shape[-1] - ddof)
-    constant_P1 = (centered_PG == 0).all(dim=-1, keepdim=True)
-    return centered_PG / (variance_P1.sqrt() + epsilon).masked_fill(constant_P1, 1)
+    return divided(baseline(reward_PG), deviation(reward_PG, ddof=ddof), epsilon)
 
 
-def leave_one_out(reward_PG: Tensor) -> Tensor:
-    """R_i less the mean of the other G − 1 rewards, for G ≥ 2. RLOO, arXiv:2402.14740.
+def divided(advantage: Tensor, deviation: Tensor, epsilon: float) -> Tensor:
+    """A / (std + ε); 0 where std is exactly 0."""
+    return torch.where(deviation == 0, 0, advantage / torch.where(deviation == 0, 1, deviation + epsilon))
 
-    As Σ_{j≠i} R_j = G·mean(R) − R_i, it is G/(G − 1) times `centered`, and computed so.
+
+def normalised(
+    rewards: Sequence[Tensor], *, baseline: Baseline = centered, scale: Scale = "group", ddof: int = 0, epsilon: float = 1e-6
+) -> list[Tensor]:
+    """Advantages of an optimiser batch whose groups may differ in size, (G,) each.
+
+    They are divided by the standard deviation of the group's rewards (GRPO), of all rewards of the batch (arXiv:2508.08221, §4), or by
+    nothing (Dr. GRPO, arXiv:2503.20783).
     """
-    G = reward_PG.shape[-1]
-    return centered(reward_PG) * (G / (G - 1))
+    if scale == "group":
+        return [standardized(reward_G, baseline=baseline, ddof=ddof, epsilon=epsilon) for reward_G in rewards]
+    above = [baseline(reward_G) for reward_G in rewards]
+    if scale == "none" or not above:
+        return above
+    deviation_1 = deviation(torch.cat(list(rewards)), ddof=ddof)
+    return [divided(above_G, deviation_1, epsilon) for above_G in above]
+
+
+def whitened(advantages: Sequence[Tensor], *, epsilon: float = 1e-8) -> list[Tensor]:
+    """(A − mean)/(std + ε) over all tokens of an optimiser batch, each tensor one answer's. PPO's practice; REINFORCE++, arXiv:2501.03262.
+
+    The papers give no ddof; the tokens are the whole population, so it is 0. Advantages that are all the same become zeros.
+    """
+    if not advantages:
+        return []
+    flat = torch.cat(list(advantages))
+    return list(divided(centered(flat), deviation(flat), epsilon).split([len(row) for row in advantages]))

@@ -10,6 +10,9 @@ What an estimator is worth as a figure and what it does as a term of the loss ar
     k3   ρ − 1 − log ρ unbiased, never < 0      that of KL(π_ref‖π_θ), the reverse order
 
 So the paper's "unbiased estimator" (DeepSeekMath, eq. 4) is unbiased in value, not in gradient (arXiv:2510.01555, arXiv:2512.21852).
+
+The gradients are those at one token, given what stands before it. In the loss they leave out what a token leads to: that it brings about
+prefixes on which the policies differ. k1 in the reward credits it with that too, and follows the gradient of KL between whole answers.
 """
 
 from collections.abc import Callable
@@ -27,7 +30,7 @@ def k1(logp_BT: Tensor, reference_logp_BT: Tensor) -> Tensor:
 
 
 def k2(logp_BT: Tensor, reference_logp_BT: Tensor) -> Tensor:
-    """(log ρ)²/2. Biased in value; E ∇k2 = ∇KL(π_θ‖π_ref), so in the loss it is what k1 is in the reward."""
+    """(log ρ)²/2. Biased in value; E ∇k2 = ∇KL(π_θ‖π_ref) at each token, so in the loss it pulls where k1 does in the reward."""
     return (reference_logp_BT - logp_BT).square() / 2
 
 

@@ -1,129 +1,249 @@
-"""The clipped policy gradient with a group baseline: GRPO and those that differ from it in a term.
+"""The policy gradient without a value model: GRPO, and those that differ from it in a term.
 
 # B rows, one answer each; T tokens, padded on the right; N answers in the optimiser batch
 
-    loss = Σ weight · ( −min(ρA, clip(ρ)A) + β·k3(π_θ‖π_ref) )       DeepSeekMath, arXiv:2402.03300, eq. 3, negated
+    loss = Σ weight · ( w·surrogate(ρ, A) + β·k(π_θ‖π_ref) − c·H )       DeepSeekMath, arXiv:2402.03300, eq. 3, negated
 
 Where the paper leaves something open: std's ddof and epsilon (see `advantages.standardized`), and the mean over several questions, which is
-taken over all N answers of the batch. Groups without a signal are left out when β = 0, which changes nothing: all their terms are 0.
+taken over all N answers of the batch. Answers without a signal are left out when nothing but their advantage, 0, would move them.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from math import inf
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from reasoning_rl.errors import TrainingError
-from reasoning_rl.objectives.advantages import Advantage
-from reasoning_rl.objectives.divergences import Divergence, k3
-from reasoning_rl.objectives.objective import Batch, Loss, Need
+from reasoning_rl.errors import ConfigError, EngineError, TrainingError
+from reasoning_rl.objectives.advantages import Baseline, Scale, centered, normalised, unchanged, whitened
+from reasoning_rl.objectives.corrections import Beyond, Level, importance
+from reasoning_rl.objectives.divergences import Divergence, k1, k3
+from reasoning_rl.objectives.measures import measured
+from reasoning_rl.objectives.objective import Batch, Before, Credit, Loss, Need, Now, Objective
 from reasoning_rl.objectives.ratios import Ratio, token_ratio
-from reasoning_rl.objectives.weights import Lengths, Weight
-from reasoning_rl.records import Group, Sample
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """The ratios between which a token goes on being pushed: [1 − low, 1 + high].
-
-    `low` may be 1 or more: no ratio lies below 1 − low ≤ 0, and only the upper side binds. DeepSeek-R1 (arXiv:2501.12948) takes 10.
-    """
-
-    low: float
-    high: float
-
-
-def clipped(ratio_BT: Tensor, advantage_BT: Tensor, clip: Clip) -> Tensor:
-    """The pessimistic surrogate, −min(ρA, clip(ρ)A). PPO, arXiv:1707.06347, eq. 7."""
-    bounded_BT = ratio_BT.clamp(1 - clip.low, 1 + clip.high)
-    return -torch.minimum(ratio_BT * advantage_BT, bounded_BT * advantage_BT)
+from reasoning_rl.objectives.returns import to_go
+from reasoning_rl.objectives.samples import answers_of, refuse_infinite, required, sample_of
+from reasoning_rl.objectives.surrogates import Clip, Surrogate, clipped, score
+from reasoning_rl.objectives.weights import Lengths, Weight, per_sequence
+from reasoning_rl.records import Group, Sample, StepReward
 
 
 @dataclass(frozen=True)
-class PolicyGradient:
-    """An objective of the GRPO family, as its choice in each term."""
+class PolicyGradient(Objective):
+    """An objective of the GRPO family, as its choice in each term. What a field means stands at the setting of its name (`config.py`)."""
 
-    advantage: Advantage
-    weight: Weight
-    clip: Clip
-    kl: float = 0.0
-    """β; 0 needs no reference model."""
-    ratio: Ratio = token_ratio
-    divergence: Divergence = k3
+    baseline: Baseline = centered
+    scale: Scale = "group"
+    ddof: int = 0
+    epsilon: float = 1e-6
+    whiten: bool = False
+    supervision: Literal["outcome", "process"] = "outcome"
+    outcome_step: bool = True
+    combine: Literal["sum_then_normalise", "normalise_then_sum"] = "sum_then_normalise"
+    weight: Weight = per_sequence
     budget: int = 1
     """L of `weights.per_budget`; the other weights don't ask for it."""
+    mask_truncated: bool = False
+    surrogate: Surrogate = clipped
+    ratio: Ratio = token_ratio
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    clip_dual: float = inf
+    kl: float = 0.0
+    kl_in: Literal["loss", "reward"] = "loss"
+    kl_estimator: Divergence | None = None
+    """None: k3 in the loss, k1 in the reward."""
+    kl_ratio: bool = False
+    entropy: float = 0.0
+    top_entropy: float = 1.0
+    correction: Level = "none"
+    correction_cap: float = 2.0
+    correction_beyond: Beyond = "truncate"
+
+    def __post_init__(self) -> None:
+        if self._penalises and (self.supervision, self.combine) != ("outcome", "sum_then_normalise"):
+            raise ConfigError(
+                f"objective.kl_in: 'reward' needs one reward of each answer; found supervision {self.supervision!r} and combine "
+                f"{self.combine!r}, which go with 'loss'"
+            )
+        if self._penalises and self.baseline is unchanged and self.scale != "none":
+            raise ConfigError(f"objective.scale: {self.scale!r} would scale the reward, not the KL in it; without a baseline it is 'none'")
+        if self.supervision == "process" and self.combine != "sum_then_normalise":
+            raise ConfigError(f"objective.combine: {self.combine!r} combines rewards of answers; with supervision 'process' leave it out")
+
+    @property
+    def clip(self) -> Clip:
+        return Clip(self.clip_low, self.clip_high, self.clip_dual)
 
     @property
     def needs(self) -> frozenset[Need]:
-        return frozenset({"reference"}) if self.kl > 0 else frozenset()
+        asked: dict[Need, bool] = {
+            "reference": self.kl > 0,
+            "before": self._penalises or self.top_entropy < 1,
+            "entropy": self.entropy > 0,
+            "steps": self.supervision == "process",
+        }
+        return frozenset(need for need, is_asked in asked.items() if is_asked)
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """Settings that change nothing beside this surrogate."""
+        if self.surrogate is score:
+            return frozenset({"clip_low", "clip_high", "clip_dual"})
+        return frozenset() if self.surrogate is clipped else frozenset({"clip_dual"})
+
+    @property
+    def _penalises(self) -> bool:
+        """Whether the KL is part of the reward, so that advantages have to wait for what the models say."""
+        return self.kl > 0 and self.kl_in == "reward"
+
+    @property
+    def _divergence(self) -> Divergence:
+        return self.kl_estimator or (k1 if self.kl_in == "reward" else k3)
 
     def arrange(self, groups: Sequence[Group]) -> list[Sample]:
         """Every answer of `groups`, an optimiser batch, with its advantage on each token and its weight.
 
-        Left out are groups whose advantages are all 0 when β = 0, and answers without a token; both still count in N.
-        TrainingError for a reward that is not a finite number.
+        Left out are answers without a token, those masked, and those whose advantages are all 0 where nothing else moves them; they still
+        count in N. Where `credit` is to follow, all with a token are kept. TrainingError for a reward that is not a finite number.
         """
-        length_N = [max(len(completion.token_ids), 1) for group in groups for completion in group.completions]
-        weights = iter(self.weight(Lengths(torch.tensor(length_N, dtype=torch.float64), self.budget)).tolist())
-        samples: list[Sample] = []
-        for index, group in enumerate(groups):
-            advantages = self._advantages(group)
-            credited = [_sample(group, row, index, *credit) for row, credit in enumerate(zip(advantages, weights))]
-            if self.kl > 0 or any(advantages):
-                samples.extend(sample for sample in credited if sample.completion_ids)
-        return samples
+        advantages, weights = iter(self._advantages(groups)), iter(self._weights(groups))
+        answers = ((index, row, group) for index, group in enumerate(groups) for row in range(len(group.completions)))
+        samples = [sample_of(group, index, row, next(advantages), next(weights)) for index, row, group in answers]
+        return [sample for sample in samples if sample.completion_ids and ("before" in self.needs or self._teaches(sample))]
 
-    def loss(self, logp_BT: Tensor, entropy_BT: Tensor, batch: Batch) -> Loss:
-        """Σ weight·(surrogate + β·divergence) over the tokens of these rows.
+    def _teaches(self, sample: Sample) -> bool:
+        return sample.weight > 0 and (self.kl > 0 or self.entropy > 0 or any(sample.advantages))
 
-        Reported: `entropy`, `ratio`, `clip_ratio/low`, `/high` and `/region`, `policy_kl`, and `kl` when the batch has π_ref.
+    def _weights(self, groups: Sequence[Group]) -> list[float]:
+        """Of one token in each answer; 0 in masked ones."""
+        answers = answers_of(groups)
+        masked = [self.mask_truncated and completion.finish_reason == "length" for completion in answers]
+        lengths = [0 if out else max(len(completion.token_ids), 1) for completion, out in zip(answers, masked)]
+        weights: list[float] = self.weight(Lengths(torch.tensor(lengths, dtype=torch.float64), self.budget)).tolist()
+        return [0.0 if out else weight for weight, out in zip(weights, masked)]
+
+    def _advantages(self, groups: Sequence[Group]) -> list[Tensor]:
+        """Of each answer, (T,), from the rewards alone."""
+        for group in groups:
+            refuse_infinite(group)
+        rows = self._by_steps(groups) if self.supervision == "process" else self._by_outcome(groups)
+        return whitened(rows, epsilon=self.epsilon) if self.whiten and not self._penalises else rows
+
+    def _by_outcome(self, groups: Sequence[Group]) -> list[Tensor]:
+        """Â_t = the normalised reward, on every token. DeepSeekMath, arXiv:2402.03300, §4.1.2."""
+        if self.combine == "sum_then_normalise":
+            advantages = self._normalised([_numbers(group.rewards) for group in groups])
+        else:
+            advantages = self._summed_over_verifiers(groups)
+        return _spread(advantages, [len(completion.token_ids) for completion in answers_of(groups)])
+
+    def _summed_over_verifiers(self, groups: Sequence[Group]) -> list[Tensor]:
+        """Σ_v |w_v|·norm(w_v·value_v), so that every verifier moves the policy as far as its weight says, however little it varies."""
+        summed = [torch.zeros(len(group.completions), dtype=torch.float64) for group in groups]
+        for name, weight in _verifiers(groups).items():
+            parts = [_numbers([verdict.parts[name].weight * verdict.parts[name].value for verdict in group.verdicts]) for group in groups]
+            summed = [total + abs(weight) * advantage for total, advantage in zip(summed, self._normalised(parts), strict=True)]
+        return summed
+
+    def _by_steps(self, groups: Sequence[Group]) -> list[Tensor]:
+        """Â_t = Σ of the normalised rewards of the steps that end at or after t. DeepSeekMath, arXiv:2402.03300, §4.1.3.
+
+        Rewards are normalised over all steps of all answers of the group. A process reward model judges the answer with the last step;
+        rules don't, so the verdict's reward is one more step, at the last token (`outcome_step`).
         """
-        logp_BT = logp_BT.masked_fill(~batch.mask_BT, 0)
+        found = [steps for group in groups for steps in self._steps(group)]
+        of_group = [_numbers([step.value for steps in self._steps(group) for step in steps]) for group in groups]
+        values = iter(torch.cat(self._normalised(of_group)).tolist() if groups else ())
+        return [to_go(_at_ends(steps, values, len(answer.token_ids))) for steps, answer in zip(found, answers_of(groups), strict=True)]
+
+    def _steps(self, group: Group) -> list[list[StepReward]]:
+        """Of each answer, none of one without a token."""
+        found = group.steps or ((),) * len(group.completions)
+        ends = [
+            [StepReward(len(answer.token_ids) - 1, reward)] * self.outcome_step for answer, reward in zip(group.completions, group.rewards)
+        ]
+        return [[*steps, *end] if answer.token_ids else [] for steps, end, answer in zip(found, ends, group.completions, strict=True)]
+
+    def _normalised(self, rewards: Sequence[Tensor]) -> list[Tensor]:
+        return normalised(rewards, baseline=self.baseline, scale=self.scale, ddof=self.ddof, epsilon=self.epsilon)
+
+    def credit(self, samples: Sequence[Sample], before: Sequence[Before]) -> list[Credit]:
+        """Advantages with the KL taken off the reward, and weights of 0 for tokens outside `top_entropy`."""
+        advantages = self._penalised(samples, before) if self._penalises else [_numbers(sample.advantages) for sample in samples]
+        weights = self._of_top_entropy(samples, before) if self.top_entropy < 1 else [None] * len(samples)
+        return [Credit(advantage_T, weight_T=weight_T) for advantage_T, weight_T in zip(advantages, weights, strict=True)]
+
+    def _penalised(self, samples: Sequence[Sample], before: Sequence[Before]) -> list[Tensor]:
+        """Without a baseline a token answers for the divergence from itself on (REINFORCE++); a group compares that of whole answers."""
+        penalties = [self.kl * self._divergence(known.logp_T, required(known.reference_logp_T)) for known in before]
+        if self.baseline is unchanged:
+            rows = [_numbers(sample.advantages) - to_go(penalty_T) for sample, penalty_T in zip(samples, penalties, strict=True)]
+        else:
+            rewards = [sample.reward - float(penalty_T.sum()) for sample, penalty_T in zip(samples, penalties, strict=True)]
+            of_group = groupby(zip(samples, rewards), key=lambda pair: pair[0].group)
+            advantages = self._normalised([_numbers([reward for _, reward in pairs]) for _, pairs in of_group])
+            rows = _spread(advantages, [len(sample.completion_ids) for sample in samples])
+        return whitened(rows, epsilon=self.epsilon) if self.whiten else rows
+
+    def _of_top_entropy(self, samples: Sequence[Sample], before: Sequence[Before]) -> list[Tensor]:
+        """The batch's tokens of highest entropy keep their weight, and what is divided by stays. arXiv:2506.01939, eq. 5."""
+        entropies = [known.entropy_T for known in before]
+        least = float(np.quantile(torch.cat(entropies).numpy(), 1 - self.top_entropy))
+        return [sample.weight * (entropy_T >= least).double() for sample, entropy_T in zip(samples, entropies, strict=True)]
+
+    def loss(self, now: Now, batch: Batch) -> Loss:
+        """Σ weight·(w·surrogate + β·divergence − c·entropy) over the tokens of these rows. Reported: see `measures.measured`."""
+        logp_BT = now.logp_BT.masked_fill(~batch.mask_BT, 0)
         ratio_BT = self.ratio(logp_BT, batch.old_logp_BT, batch.mask_BT)
-        loss_BT = clipped(ratio_BT, batch.advantage_BT, self.clip)
-        if self.kl > 0:
-            loss_BT = loss_BT + self.kl * self.divergence(logp_BT, _reference(batch))
-        measured = self._measured(logp_BT.detach(), ratio_BT.detach(), entropy_BT.detach(), batch)
-        return Loss((batch.weight_BT * loss_BT).sum(), {name: value_BT[batch.mask_BT].sum() for name, value_BT in measured.items()})
+        loss_BT = self._correction(batch) * self.surrogate(ratio_BT, logp_BT, batch.advantage_BT, self.clip)
+        if self.kl > 0 and self.kl_in == "loss":
+            loss_BT = loss_BT + self.kl * self._pull(logp_BT, batch)
+        if self.entropy > 0:
+            loss_BT = loss_BT - self.entropy * now.entropy_BT.masked_fill(~batch.mask_BT, 0)
+        return Loss((batch.weight_BT * loss_BT).sum(), measured(now, ratio_BT, batch, None if self.surrogate is score else self.clip))
 
-    def _advantages(self, group: Group) -> list[float]:
-        if not all(map(math.isfinite, group.rewards)):
-            raise TrainingError(f"problem {group.prompt.problem.id}: rewards must be finite numbers; found {group.rewards}")
-        advantages: list[float] = self.advantage(torch.tensor(group.rewards, dtype=torch.float64)).tolist()
-        return advantages
+    def _pull(self, logp_BT: Tensor, batch: Batch) -> Tensor:
+        """The divergence from the reference, carried over to π_θ where asked."""
+        divergence_BT = self._divergence(logp_BT, required(batch.reference_logp_BT))
+        return token_ratio(logp_BT, batch.old_logp_BT, batch.mask_BT) * divergence_BT if self.kl_ratio else divergence_BT
 
-    def _measured(self, logp_BT: Tensor, ratio_BT: Tensor, entropy_BT: Tensor, batch: Batch) -> Mapping[str, Tensor]:
-        """What is worth watching, token by token. `clip_ratio/*` mark tokens that the clip keeps from being pushed further."""
-        low_BT = (ratio_BT < 1 - self.clip.low) & (batch.advantage_BT < 0)
-        high_BT = (ratio_BT > 1 + self.clip.high) & (batch.advantage_BT > 0)
-        measured = {
-            "entropy": entropy_BT,
-            "ratio": ratio_BT,
-            "clip_ratio/low": low_BT,
-            "clip_ratio/high": high_BT,
-            "clip_ratio/region": low_BT | high_BT,
-            "policy_kl": k3(batch.old_logp_BT, logp_BT),  # KL(π_old‖π_θ): π_old drew the tokens
-        }
-        if batch.reference_logp_BT is not None:
-            measured["kl"] = k3(logp_BT, batch.reference_logp_BT)
-        return measured
+    def _correction(self, batch: Batch) -> Tensor | float:
+        if self.correction == "none":
+            return 1.0
+        if batch.sampled_logp_BT is None:
+            raise EngineError(f"objective.correction: {self.correction!r}, but this engine reports no log-probabilities; use 'none'")
+        return importance(
+            batch.old_logp_BT, batch.sampled_logp_BT, batch.mask_BT, self.correction, self.correction_cap, self.correction_beyond
+        )
 
 
-def _sample(group: Group, row: int, index: int, advantage: float, weight: float) -> Sample:
-    completion = group.completions[row]
-    return Sample(
-        prompt_ids=group.prompt.token_ids,
-        completion_ids=completion.token_ids,
-        advantages=(advantage,) * len(completion.token_ids),
-        weight=weight,
-        sampled_logprobs=completion.logprobs,
-        group=index,
-    )
+def _at_ends(steps: Sequence[StepReward], values: Iterator[float], tokens: int) -> Tensor:
+    """The next values, each at the last token of its step, (T,)."""
+    reward_T = torch.zeros(tokens, dtype=torch.float64)
+    for step in steps:
+        reward_T[step.token] += next(values)
+    return reward_T
 
 
-def _reference(batch: Batch) -> Tensor:
-    if batch.reference_logp_BT is None:
-        raise TrainingError("objective.kl is above 0, yet the batch has no log-probabilities of the reference model")
-    return batch.reference_logp_BT
+def _numbers(values: Sequence[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def _spread(advantages: Sequence[Tensor], lengths: Sequence[int]) -> list[Tensor]:
+    """One advantage of each answer, on all its tokens."""
+    flat = torch.cat(list(advantages)) if advantages else torch.zeros(0)
+    return [advantage.expand(length) for advantage, length in zip(flat, lengths, strict=True)]
+
+
+def _verifiers(groups: Sequence[Group]) -> dict[str, float]:
+    """Weights by name. TrainingError where the verdicts don't say what their rewards are made of."""
+    verdicts = [verdict for group in groups for verdict in group.verdicts]
+    weights = {name: part.weight for verdict in verdicts for name, part in verdict.parts.items()}
+    if any(verdict.parts.keys() != weights.keys() for verdict in verdicts):
+        raise TrainingError("objective.combine: 'normalise_then_sum' needs the parts of every reward, which these verdicts don't hold")
+    return weights

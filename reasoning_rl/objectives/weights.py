@@ -18,7 +18,7 @@ class Lengths:
     """How long the answers of an optimiser batch are, and might have been."""
 
     tokens_N: Tensor
-    """|o_i|, float64; at least 1."""
+    """|o_i|, float64; 0 for an answer that is not to be learned from."""
     budget: int
     """L, the most tokens an answer may have."""
 
@@ -31,14 +31,19 @@ def per_sequence(lengths: Lengths) -> Tensor:
 
     A token of a long wrong answer is thereby punished less than one of a short wrong answer (Dr. GRPO, arXiv:2503.20783, §3).
     """
-    return 1 / (len(lengths.tokens_N) * lengths.tokens_N)
+    return 1 / (len(lengths.tokens_N) * lengths.tokens_N.clamp(min=1))
 
 
 def per_token(lengths: Lengths) -> Tensor:
     """1 / Σ|o|: every token of the batch counts the same. DAPO, arXiv:2503.14476, eq. 8, the sum taken over the whole batch."""
-    return (1 / lengths.tokens_N.sum()).expand_as(lengths.tokens_N)
+    return (1 / lengths.tokens_N.sum().clamp(min=1)).expand_as(lengths.tokens_N)
 
 
 def per_budget(lengths: Lengths) -> Tensor:
     """1 / (N·L): every token counts the same in every batch. Dr. GRPO, arXiv:2503.20783, §3."""
     return torch.full_like(lengths.tokens_N, 1 / (max(len(lengths.tokens_N), 1) * lengths.budget))
+
+
+def per_answer(lengths: Lengths) -> Tensor:
+    """1 / N: an answer counts as the sum of its tokens, log π(o) as a whole. RLOO, arXiv:2402.14740, eq. 8; REINFORCE."""
+    return torch.full_like(lengths.tokens_N, 1 / max(len(lengths.tokens_N), 1))

@@ -8,21 +8,23 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from reasoning_rl.policy.packing import Packing
-from reasoning_rl.policy.policy import Policy
+from reasoning_rl.policy.policy import Policy, hidden_states
 
 
-def token_logprobs(policy: Policy, packing: Packing, *, temperature: float = 1.0, chunk: int = 4096) -> tuple[Tensor, Tensor]:
+def token_logprobs(
+    policy: Policy, packing: Packing, *, temperature: float = 1.0, chunk: int = 4096, entropy_gradient: bool = False
+) -> tuple[Tensor, Tensor]:
     """log π(token | before) and the entropy of π at each completion token, row by row: nats, float32, at the temperature of sampling.
 
-    Only `chunk` × V logits exist at a time; the backward computes them again. The entropy carries no gradient.
+    Only `chunk` × V logits exist at a time; the backward computes them again. The entropy carries a gradient when asked to.
     """
     with policy.precision():
         hidden_MD = hidden_states(policy, packing)
         head = policy.model.get_output_embeddings()
         parts = [
-            checkpoint(_logprobs, head, hidden, tokens, temperature, use_reentrant=False)
+            checkpoint(_logprobs, head, hidden, tokens, temperature, entropy_gradient, use_reentrant=False)
             if len(hidden_MD) > chunk and torch.is_grad_enabled()
-            else _logprobs(head, hidden, tokens, temperature)
+            else _logprobs(head, hidden, tokens, temperature, entropy_gradient)
             for hidden, tokens in zip(hidden_MD.split(chunk), packing.predicted_M.split(chunk), strict=True)
         ]
     logp, entropy = zip(*parts, strict=True)
@@ -30,20 +32,11 @@ def token_logprobs(policy: Policy, packing: Packing, *, temperature: float = 1.0
     return torch.cat(logp)[:real], torch.cat(entropy)[:real]
 
 
-def hidden_states(policy: Policy, packing: Packing) -> Tensor:
-    """Last hidden state at each predicting position, (M, width)."""
-    flat = policy.model.base_model(
-        input_ids=packing.ids_N[None], position_ids=packing.positions_N[None], layout=packing, use_cache=False
-    ).last_hidden_state[0]
-    chosen: Tensor = flat.index_select(0, packing.predicting_M)
-    return chosen
-
-
-def _logprobs(head: torch.nn.Module, hidden: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def _logprobs(head: torch.nn.Module, hidden: Tensor, tokens: Tensor, temperature: float, entropy_gradient: bool) -> tuple[Tensor, Tensor]:
     logits = head(hidden).float()
     if temperature != 1.0:
         logits = logits / temperature
     logp_all = torch.log_softmax(logits, dim=-1)
-    with torch.no_grad():
+    with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
         entropy = -(logp_all.exp() * logp_all).sum(-1)
     return logp_all.gather(1, tokens[:, None])[:, 0], entropy

@@ -10,6 +10,7 @@ import torch
 from reasoning_rl.config import ArchitectureConfig, PolicyConfig
 from reasoning_rl.errors import ModelError, first_line
 from reasoning_rl.policy.attention import GROUPED
+from reasoning_rl.policy.packing import Packing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -51,6 +52,15 @@ class Policy:
         quiet()
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+
+
+def hidden_states(policy: Policy, packing: Packing) -> torch.Tensor:
+    """Last hidden state at each predicting position, (M, width)."""
+    flat = policy.model.base_model(
+        input_ids=packing.ids_N[None], position_ids=packing.positions_N[None], layout=packing, use_cache=False
+    ).last_hidden_state[0]
+    chosen: torch.Tensor = flat.index_select(0, packing.predicting_M)
+    return chosen
 
 
 def build_policy(architecture: ArchitectureConfig, config: PolicyConfig, tokenizer: "PreTrainedTokenizerBase", seed: int) -> Policy:

@@ -9,7 +9,7 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
-from reasoning_rl.records import Completion, Problem, Score, Verdict
+from reasoning_rl.records import Completion, Part, Problem, Score, Verdict
 
 Item = tuple[Completion, Problem]
 """What is judged."""
@@ -31,12 +31,20 @@ def pack_verdict(verdict: Verdict) -> bytes:
     """Each for itself, so that what can't be pickled in one is found while it is made."""
     scores = [(name, _of_score(score)) for name, score in verdict.scores.items()]
     answer = None if verdict.answer is None else _of_score(verdict.answer)
-    return _dumps((verdict.reward, scores, verdict.correct, verdict.strict, answer))
+    parts = [(name, *part) for name, part in verdict.parts.items()]
+    return _dumps((verdict.reward, scores, verdict.correct, verdict.strict, answer, parts))
 
 
 def unpack_verdict(message: bytes) -> Verdict:
-    reward, scores, correct, strict, answer = pickle.loads(message)
-    return Verdict(reward, {name: Score(*fields) for name, fields in scores}, correct, strict, None if answer is None else Score(*answer))
+    reward, scores, correct, strict, answer, parts = pickle.loads(message)
+    return Verdict(
+        reward,
+        {name: Score(*fields) for name, fields in scores},
+        correct,
+        strict,
+        None if answer is None else Score(*answer),
+        {name: Part(*part) for name, *part in parts},
+    )
 
 
 def _dumps(plain: Any) -> bytes:

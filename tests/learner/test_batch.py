@@ -1,9 +1,11 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
 
-from reasoning_rl.learner.batch import mask_of, micro_batch, padded, share, split
+from reasoning_rl.learner.batch import credited, mask_of, micro_batch, padded, share, split, told
+from reasoning_rl.objectives.objective import Credit
 from reasoning_rl.records import Sample
 
 
@@ -44,6 +46,42 @@ def test_a_micro_batch_pads_with_zeros_behind_each_row() -> None:
     assert batch.advantage_BT.tolist() == [[0.5, 0, 0], [0.5, 0.5, 0.5]]
     assert batch.weight_BT.tolist() == [[0.25, 0, 0], [0.25, 0.25, 0.25]]
     assert batch.sampled_logp_BT is None
+
+
+def test_pairs_stay_together_however_small_the_parts() -> None:
+    samples = [replace(sample, row=row) for row, sample in enumerate(rows(0, 4, 9, 3, 3, 8, 1))]
+    for tokens in (1, 25, 50):
+        parts = list(split(samples, tokens, together=2))
+        assert sorted(sample.row for part in parts for sample in part) == [0, 1, 2, 3, 4, 5]
+        assert all([sample.row // 2 for sample in part[::2]] == [sample.row // 2 for sample in part[1::2]] for part in parts)
+
+
+def test_what_was_said_before_is_cut_to_each_row() -> None:
+    samples = [replace(sample, row=row) for row, sample in enumerate(rows(7, 1, 3))]
+    micro = micro_batch(samples, torch.device("cpu"))
+    numbers_BT = torch.tensor([[1.0, 0, 0], [2, 3, 4]])
+    batch = replace(micro.batch, old_logp_BT=numbers_BT, reference_logp_BT=-numbers_BT)
+    before = told(replace(micro, batch=batch, entropy_BT=numbers_BT + 1))
+    assert before.keys() == {(7, 0), (7, 1)}
+    assert before[7, 1].logp_T.tolist() == [2, 3, 4]
+    assert before[7, 0].entropy_T.tolist() == [2]
+    assert before[7, 0].value_T is None
+    assert before[7, 1].reference_logp_T is not None
+    assert before[7, 1].reference_logp_T.dtype == torch.float64
+
+
+def test_credit_finds_its_row_and_leaves_the_rest_as_it_was() -> None:
+    samples = [replace(sample, row=row) for row, sample in enumerate(rows(7, 1, 3))]
+    micro = micro_batch(samples, torch.device("cpu"))
+    first, second = torch.tensor([1.0]).double(), torch.tensor([2.0, 3, 4]).double()
+    batch = credited(micro, {(7, 1): Credit(second, second + 1), (7, 0): Credit(first, first + 1), (8, 0): Credit(first)}).batch
+    assert batch.advantage_BT.tolist() == [[1, 0, 0], [2, 3, 4]]
+    assert batch.return_BT is not None
+    assert batch.return_BT.tolist() == [[2, 0, 0], [3, 4, 5]]
+    assert torch.equal(batch.weight_BT, micro.batch.weight_BT)
+    weighed = credited(micro, {(7, 0): Credit(first, weight_T=first), (7, 1): Credit(second, weight_T=0 * second)}).batch
+    assert weighed.weight_BT.tolist() == [[1, 0, 0], [0, 0, 0]]
+    assert weighed.return_BT is None
 
 
 def test_padding_can_be_differentiated() -> None:

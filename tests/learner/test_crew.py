@@ -1,5 +1,6 @@
 """Two workers do what one does: same answers, same weights up to the order of a sum."""
 
+import copy
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from conftest import make_prompts, tiny_policy
 
 from reasoning_rl.config import LearnerConfig, ObjectiveConfig, PolicyConfig, SamplingConfig
 from reasoning_rl.errors import EngineError, ModelError
+from reasoning_rl.learner.checkpoint import save_checkpoint
 from reasoning_rl.learner.crew import Crew
+from reasoning_rl.learner.learner import Learned, Models
 from reasoning_rl.learner.worker import LoadWeights, Open, Prepare, Update, Worker
 from reasoning_rl.objectives import build
 from reasoning_rl.records import Group, Sample, Verdict
@@ -42,33 +45,93 @@ def folder(tokenizer_folder: str, tmp_path: Path) -> str:
     return str(tmp_path / "policy")
 
 
-def trained(processes: int, folder: str) -> tuple[list[Any], dict[str, torch.Tensor], list[dict[str, float]]]:
-    """Answers, then the weights after two updates on them, then the metrics of the second by rank."""
+@dataclass(frozen=True)
+class State:
+    """What a checkpoint would hold."""
+
+    def __call__(self, worker: Worker) -> dict[str, Any]:
+        return copy.deepcopy(worker.learner.state())
+
+
+def answered(crew: Crew) -> list[Group]:
+    """Four answers to each text, those with an odd number of different tokens right."""
+    prompts = make_prompts(crew.local.policy, TEXTS)
+    return [
+        Group(prompt, tuple(row), tuple(Verdict(float(len(set(answer.token_ids)) % 2)) for answer in row))
+        for prompt, row in zip(prompts, crew.generate(prompts, Sampling(n=4, max_tokens=12, seed=5)), strict=True)
+    ]
+
+
+def trained(processes: int, folder: str, objective: ObjectiveConfig) -> tuple[list[Any], dict[str, torch.Tensor], list[Learned]]:
+    """Answers, then the weights after two updates on them, a value model's too, then what the second said by rank."""
     with Crew(processes) as crew:
         crew.everyone(Open(folder, CPU, SamplingConfig()))
         learner = LearnerConfig(learning_rate=1e-3, warmup_steps=0)
-        crew.everyone(Prepare(ObjectiveConfig(kl=0.0), learner, SamplingConfig(), CPU, steps=2, reference=folder))
-        prompts = make_prompts(crew.local.policy, TEXTS)
-        answers = crew.generate(prompts, Sampling(n=4, max_tokens=12, seed=5))
-        groups = [
-            Group(prompt, tuple(row), tuple(Verdict(float(len(set(answer.token_ids)) % 2)) for answer in row))
-            for prompt, row in zip(prompts, answers, strict=True)
-        ]
-        batch: list[Sample] = build(ObjectiveConfig(kl=0.0), 12).arrange(groups)
-        metrics = [crew.everyone(Update([batch], step)) for step in range(2)][-1]
+        crew.everyone(Prepare(objective, learner, SamplingConfig(), CPU, steps=2, reference=folder))
+        groups = answered(crew)
+        batch: list[Sample] = build(objective, 12).arrange(groups)
+        learned = [crew.everyone(Update([batch], step)) for step in range(2)][-1]
+        values, *theirs = [state.get("value", {}) for state in crew.everyone(State())]
+        assert all(torch.equal(values[name], tensor) for other in theirs for name, tensor in other.items())
         state = {name: tensor.clone() for name, tensor in crew.local.policy.model.state_dict().items()}
-        return answers, state, metrics
+        return [group.completions for group in groups], {**state, **{f"value/{name}": tensor for name, tensor in values.items()}}, learned
 
 
 @pytest.mark.slow
-def test_two_workers_answer_and_learn_as_one(folder: str) -> None:
-    alone, weights_alone, metrics_alone = trained(1, folder)
-    both, weights_both, metrics_both = trained(2, folder)
+@pytest.mark.parametrize("objective", [ObjectiveConfig(kl=0.0), ObjectiveConfig(name="ppo")], ids=lambda objective: objective.name)
+def test_two_workers_answer_and_learn_as_one(folder: str, objective: ObjectiveConfig) -> None:
+    alone, weights_alone, (one,) = trained(1, folder, objective)
+    both, weights_both, (first, second) = trained(2, folder, objective)
     assert [[answer.token_ids for answer in row] for row in both] == [[answer.token_ids for answer in row] for row in alone]
-    assert metrics_both[0] == metrics_both[1]  # both know the same of the whole batch
-    assert metrics_both[0]["grad_norm"] == pytest.approx(metrics_alone[0]["grad_norm"], rel=1e-3)
+    assert first == second  # both know the same of the whole batch
+    assert first.metrics == pytest.approx(one.metrics, rel=1e-3, abs=1e-5)
+    assert first.advantages == [[pytest.approx(number, rel=1e-3, abs=1e-4) for number in row] for row in one.advantages]
+    assert weights_both.keys() == weights_alone.keys()
     for name, tensor in weights_alone.items():
         torch.testing.assert_close(weights_both[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def prepared(crew: Crew, folder: str, objective: ObjectiveConfig, checkpoint: Path | None = None, **settings: object) -> Models:
+    crew.everyone(Open(str(checkpoint or folder), CPU, SamplingConfig()))
+    learner = LearnerConfig.model_validate({"warmup_steps": 0, **settings})
+    crew.everyone(Prepare(objective, learner, SamplingConfig(), CPU, steps=8, reference=folder, checkpoint=checkpoint))
+    return crew.local.learner.models
+
+
+@pytest.mark.parametrize(
+    ("objective", "reference", "value"),
+    [
+        (ObjectiveConfig(name="grpo", kl=0.0), False, False),
+        (ObjectiveConfig(name="grpo"), True, False),
+        (ObjectiveConfig(name="ppo", kl=0.0), False, True),
+        (ObjectiveConfig(name="ppo"), True, True),
+    ],
+)
+def test_a_worker_loads_the_models_that_the_objective_needs(folder: str, objective: ObjectiveConfig, reference: bool, value: bool) -> None:
+    with Crew() as crew:
+        models = prepared(crew, folder, objective)
+        assert (models.reference is not None, models.value is not None) == (reference, value)
+        modules = [models.policy.model, models.reference and models.reference.model, models.value]
+        places = [{tensor.data_ptr() for tensor in module.parameters()} for module in modules if module]
+        assert sum(map(len, places)) == len(set().union(*places))  # no weight is shared
+        for module in (models.reference and models.reference.model.base_model, models.value and models.value.body):
+            first = module.state_dict() if module else {}
+            assert all(torch.equal(first[name], tensor) for name, tensor in models.policy.model.base_model.state_dict().items() if first)
+
+
+def test_value_model_and_renewed_reference_come_back_from_a_checkpoint(folder: str, tmp_path: Path) -> None:
+    with Crew() as crew:
+        objective = ObjectiveConfig(name="ppo")
+        models = prepared(crew, folder, objective, reference_every=1)
+        batch = build(objective, 12).arrange(answered(crew))
+        for step in range(3):
+            crew.everyone(Update([batch], step))
+        saved = save_checkpoint(tmp_path / "checkpoints", 3, models.policy, crew.local.learner.state(), keep=1)
+        (expected,) = crew.everyone(Update([batch], 3))
+        prepared(crew, folder, objective, saved, reference_every=1)
+        assert crew.local.engine.version == 3
+        (found,) = crew.everyone(Update([batch], 3))
+        assert found == expected
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from conftest import tiny_policy
 
 from reasoning_rl.config import LearnerConfig, ObjectiveConfig
 from reasoning_rl.errors import EngineError, TrainingError
-from reasoning_rl.learner.learner import Learner
+from reasoning_rl.learner.learner import Learner, Models
 from reasoning_rl.objectives import build
 from reasoning_rl.policy.logprobs import token_logprobs
 from reasoning_rl.policy.packing import pack
@@ -36,7 +37,7 @@ def arranged(kl: float = 0.0) -> list[Sample]:
 
 def learner(policy: Policy, kl: float = 0.0, reference: Policy | None = None, **settings: object) -> Learner:
     config = LearnerConfig.model_validate({"learning_rate": 0.01, "warmup_steps": 0, "max_grad_norm": 1e9, **settings})
-    return Learner(policy, build(ObjectiveConfig(kl=kl), 64), config, steps=4, reference=reference)
+    return Learner(Models(policy, reference), build(ObjectiveConfig(kl=kl), 64), config, steps=4)
 
 
 def gradients(of: Learner) -> list[torch.Tensor]:
@@ -49,7 +50,7 @@ def updated(tokenizer_folder: str, kl: float, tokens: int, samples: Sequence[Sam
     with torch.no_grad():
         reference.model.get_output_embeddings().weight.mul_(1.01)
     one = learner(policy, kl, reference if kl else None, tokens_per_microbatch=tokens)
-    return one.update([samples], 0), gradients(one)
+    return one.update([samples], 0).metrics, gradients(one)
 
 
 @pytest.mark.parametrize("kl", [0.0, 0.04])
@@ -89,7 +90,7 @@ def test_an_update_makes_right_answers_likelier_and_wrong_ones_less(policy: Poli
 
 
 def test_on_policy_the_ratio_is_one_and_nothing_is_clipped(policy: Policy) -> None:
-    metrics = learner(policy).update([arranged()], 0)
+    metrics = learner(policy).update([arranged()], 0).metrics
     assert metrics["ratio"] == pytest.approx(1.0)
     assert metrics["clip_ratio/region"] == 0
     assert metrics["loss"] == pytest.approx(0.0, abs=1e-6)  # advantages of a group add up to 0
@@ -97,18 +98,16 @@ def test_on_policy_the_ratio_is_one_and_nothing_is_clipped(policy: Policy) -> No
 
 
 def test_a_second_epoch_leaves_the_old_policy(policy: Policy) -> None:
-    metrics = learner(policy, epochs=2).update([arranged()], 0)
+    metrics = learner(policy, epochs=2).update([arranged()], 0).metrics
     assert metrics["ratio"] != pytest.approx(1.0, abs=1e-6)
     assert metrics["policy_kl"] > 0
 
 
 def test_the_engines_logprobs_serve_as_old_ones_when_asked(policy: Policy) -> None:
-    metrics = learner(policy, old_logprobs="engine").update([arranged()], 0)
-    logp, _ = token_logprobs(policy, pack(arranged()))
-    expected = (logp + 1.0).exp().mean().item()
-    assert metrics["sampling/sampling_logp_difference/mean"] > 0
-    assert metrics["ratio"] != pytest.approx(1.0)
-    assert math.isfinite(expected)
+    logp = token_logprobs(policy, pack(arranged()))[0].detach()
+    metrics = learner(policy, old_logprobs="engine").update([arranged()], 0).metrics  # whose log-probabilities are all −1
+    assert metrics["sampling/sampling_logp_difference/mean"] == pytest.approx((logp + 1.0).abs().mean().item(), rel=1e-4)
+    assert metrics["ratio"] == pytest.approx((logp + 1.0).exp().mean().item(), rel=1e-4)
 
 
 def test_an_engine_without_logprobs_is_refused_when_they_are_asked_for(policy: Policy) -> None:
@@ -120,9 +119,79 @@ def test_an_engine_without_logprobs_is_refused_when_they_are_asked_for(policy: P
 def test_no_signal_leaves_the_weights_alone(policy: Policy) -> None:
     one = learner(policy)
     before = [parameter.clone() for parameter in one.parameters]
-    metrics = one.update([[]], 0)
+    metrics = one.update([[]], 0).metrics
     assert metrics["grad_norm"] == 0
     assert all(torch.equal(old, new) for old, new in zip(before, one.parameters, strict=True))
+
+
+def test_without_a_batch_nothing_is_learned_and_nothing_breaks(policy: Policy) -> None:
+    one = learner(policy)
+    assert one.update([], 0).advantages == []
+    assert one.update([[], []], 0).advantages == [[], []]
+    assert one.update([], 0).metrics["learner/tokens"] == 0
+
+
+def test_a_batch_without_a_sample_is_no_optimiser_step(tokenizer_folder: str) -> None:
+    alone, beside = learner(tiny_policy(tokenizer_folder)), learner(tiny_policy(tokenizer_folder))
+    expected, learned = alone.update([arranged()], 0), beside.update([[], arranged()], 0)
+    assert learned.advantages == [[], expected.advantages[0]]
+    assert learned.metrics["grad_norm"] == pytest.approx(expected.metrics["grad_norm"], rel=1e-4)
+    for mine, other in zip(beside.parameters, alone.parameters, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4)
+
+
+def test_it_says_what_each_answer_was_worth(policy: Policy) -> None:
+    samples = arranged()
+    (said,) = learner(policy).update([samples], 0).advantages
+    assert said == [pytest.approx(sample.advantages[0]) for sample in samples]
+
+
+def with_reference(tokenizer_folder: str) -> Learner:
+    """GRPO whose reference is renewed every 2 steps."""
+    return learner(tiny_policy(tokenizer_folder), 0.04, tiny_policy(tokenizer_folder), reference_every=2)
+
+
+def distance(one: Learner) -> float:
+    """How far the reference is from the policy."""
+    assert one.models.reference is not None
+    theirs = one.models.reference.model.state_dict()
+    return max(float((mine - theirs[name]).abs().max()) for name, mine in one.models.policy.model.state_dict().items())
+
+
+def test_the_policy_becomes_the_reference_every_so_many_steps(tokenizer_folder: str) -> None:
+    one, samples = with_reference(tokenizer_folder), arranged(0.04)
+    distances = []
+    for step in range(3):
+        kl = one.update([samples], step).metrics["kl"]
+        distances.append((kl, distance(one)))
+    # step 0: the reference is the policy it begins with; step 1: one update away; step 2: renewed before anything is computed
+    assert distances[0][0] == pytest.approx(0, abs=1e-6)
+    assert distances[1][0] > 1e-4
+    assert distances[2][0] == pytest.approx(0, abs=1e-6)
+    assert distances[1][1] > distances[0][1] > 0
+    assert one.update([[]], 4).metrics["grad_norm"] == 0  # with nothing to learn too
+    assert distance(one) == 0
+
+
+def test_without_a_number_of_steps_the_reference_stays(tokenizer_folder: str) -> None:
+    one = learner(tiny_policy(tokenizer_folder), 0.04, tiny_policy(tokenizer_folder))
+    for step in range(4):
+        one.update([arranged(0.04)], step)
+    assert one.models.reference is not None
+    for mine, first in zip(one.models.reference.model.parameters(), tiny_policy(tokenizer_folder).model.parameters(), strict=True):
+        assert torch.equal(mine, first)
+    assert "reference" not in one.state()
+
+
+def test_a_renewed_reference_survives_a_checkpoint(tokenizer_folder: str) -> None:
+    one, samples = with_reference(tokenizer_folder), arranged(0.04)
+    for step in range(4):
+        one.update([samples], step)
+    later = with_reference(tokenizer_folder)
+    later.models.policy.model.load_state_dict(one.models.policy.model.state_dict())
+    later.load_state(deepcopy(one.state()))
+    assert distance(later) == distance(one) > 0
+    assert later.update([samples], 5).metrics == one.update([samples], 5).metrics
 
 
 def test_a_gradient_that_is_not_a_number_never_reaches_the_weights(policy: Policy) -> None:
@@ -136,5 +205,6 @@ def test_a_gradient_that_is_not_a_number_never_reaches_the_weights(policy: Polic
 
 def test_the_learning_rate_follows_the_step(policy: Policy) -> None:
     one = learner(policy, warmup_steps=2, final_fraction=0.1)
-    rates = [one.update([[]], step)["learning_rate"] for step in range(4)]
-    assert rates == pytest.approx([0.005, 0.01, 0.0055, 0.001])
+    rates = [(one.update([[]], step).metrics["learning_rate"], one.optimizer.param_groups[0]["lr"]) for step in range(4)]
+    assert [said for said, _ in rates] == pytest.approx([0.005, 0.01, 0.0055, 0.001])
+    assert [used for _, used in rates] == [said for said, _ in rates]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from reasoning_rl.objectives.advantages import centered, leave_one_out, standardized
+from reasoning_rl.objectives.advantages import centered, leave_one_out, normalised, standardized, unchanged, whitened
 
 ONE_OF_EIGHT = [1.0, 0, 0, 0, 0, 0, 0, 0]
 
@@ -78,6 +78,54 @@ def test_groups_do_not_see_one_another() -> None:
 def test_leave_one_out_compares_with_the_others_only() -> None:
     # 3 − (1+2)/2, 1 − (3+2)/2, 2 − (3+1)/2
     assert leave_one_out(rewards(3, 1, 2)).tolist() == pytest.approx([1.5, -1.5, 0], abs=1e-15)
+
+
+def test_batch_scale_divides_all_groups_by_the_same() -> None:
+    # rewards 0, 1 and 2, 2, 2, 5 over both groups: mean 2, squares 4 + 1 + 0 + 0 + 0 + 9 = 14, population variance 14/6
+    # deviations from the groups' means 0.5 and 2.75: ∓0.5 and −0.75, −0.75, −0.75, 2.25
+    first, second = normalised([rewards(0, 1), rewards(2, 2, 2, 5)], scale="batch", epsilon=0)
+    std = sqrt(14 / 6)
+    assert first.tolist() == pytest.approx([-0.5 / std, 0.5 / std], abs=1e-12)
+    assert second.tolist() == pytest.approx([-0.75 / std] * 3 + [2.25 / std], abs=1e-12)
+
+
+def test_batch_scale_of_a_batch_that_is_all_the_same_gives_zeros() -> None:
+    assert [group.tolist() for group in normalised([rewards(0.3, 0.3), rewards(0.3)], scale="batch", epsilon=0)] == [[0, 0], [0]]
+
+
+def test_batch_scale_gives_a_constant_group_among_others_exact_zeros() -> None:
+    assert normalised([rewards(0, 1), rewards(*[0.1 * 3] * 6)], scale="batch")[1].tolist() == [0] * 6
+
+
+def test_without_a_baseline_the_reward_is_the_advantage() -> None:
+    assert normalised([rewards(3, 1), rewards(2)], baseline=unchanged, scale="none")[0].tolist() == [3, 1]
+
+
+def test_whitening_weighs_answers_by_their_tokens() -> None:
+    # 1 on one token, 0 on three: mean 1/4, variance 3/16, std sqrt 3/4: (3/4)/std = sqrt 3, −(1/4)/std = −1/sqrt 3
+    long, short = whitened([rewards(0, 0, 0), rewards(1)], epsilon=0)
+    assert (*long.tolist(), *short.tolist()) == pytest.approx((*[-1 / sqrt(3)] * 3, sqrt(3)), abs=1e-12)
+
+
+def test_whitening_what_is_all_the_same_gives_zeros() -> None:
+    assert [row.tolist() for row in whitened([rewards(0.1 * 3, 0.1 * 3), rewards(0.1 * 3)], epsilon=0)] == [[0, 0], [0]]
+    assert whitened([]) == []
+
+
+@given(st.lists(groups, min_size=1, max_size=5))
+def test_whitened_advantages_have_mean_zero_and_mean_square_one(rows: list[Tensor]) -> None:
+    flat = torch.cat(rows)
+    if (flat.max() - flat.min()).item() > 1e-2:
+        white = torch.cat(whitened(rows, epsilon=0))
+        assert white.mean().item() == pytest.approx(0, abs=1e-9)
+        assert white.square().mean().item() == pytest.approx(1, abs=1e-9)
+
+
+@given(groups)
+def test_leave_one_out_is_the_centred_reward_times_g_over_g_minus_one(reward_G: Tensor) -> None:
+    # R_i − mean of the others, each mean taken for itself: Dr. GRPO and RLOO differ by this factor alone
+    others = [reward_G[i] - torch.cat((reward_G[:i], reward_G[i + 1 :])).mean() for i in range(len(reward_G))]
+    assert leave_one_out(reward_G).tolist() == pytest.approx([value.item() for value in others], abs=1e-12)
 
 
 @given(groups)
