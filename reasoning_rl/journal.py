@@ -188,6 +188,7 @@ def _rollout(group: Group, sample: int) -> dict[str, object]:
         "tokens": len(completion.token_ids),
         "finish_reason": completion.finish_reason,
         "policy_version": completion.policy_version,
+        "logprobs": list(completion.logprobs) or None,
         "logprob_sum": sum(completion.logprobs) if completion.logprobs else None,
         "reward": verdict.reward,
         "correct": verdict.correct,
@@ -213,7 +214,7 @@ def _write_parquet(rows: list[dict[str, object]], path: Path) -> None:
 
     types = {
         "step": pa.int64(), "group": pa.int64(), "sample": pa.int64(), "tokens": pa.int64(), "policy_version": pa.int64(),
-        "token_ids": pa.list_(pa.int32()), "correct": pa.bool_(), "strict": pa.bool_(),
+        "token_ids": pa.list_(pa.int32()), "logprobs": pa.list_(pa.float32()), "correct": pa.bool_(), "strict": pa.bool_(),
         "advantage": pa.float64(), "logprob_sum": pa.float64(), "reward": pa.float64(),
     }  # fmt: skip
     names = list(dict.fromkeys(name for row in rows for name in row))

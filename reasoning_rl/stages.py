@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,12 +19,15 @@ from reasoning_rl.files import digest, sha256_of
 from reasoning_rl.journal import Journal, read_metrics
 from reasoning_rl.learner.checkpoint import checkpoints, put_in_place, step_of
 from reasoning_rl.progress import Progress
+from reasoning_rl.records import Prompt
 from reasoning_rl.rewards.reward import check_gold
 from reasoning_rl.rollout.judge import Judge
 from reasoning_rl.trackers import tracker_libraries
 
 if TYPE_CHECKING:
     from reasoning_rl.learner.crew import Crew
+    from reasoning_rl.objectives.objective import Objective
+    from reasoning_rl.rollout.gather import Source
 
 Say = Callable[[str], None]
 
@@ -46,7 +49,7 @@ def run_training(config: Config, *, resume: runfolder.Resume, console: Console) 
     from reasoning_rl.learner.crew import Crew
     from reasoning_rl.objectives import build
 
-    build(config.objective, config.sampling.max_tokens)
+    _require_rollouts(config, build(config.objective, config.sampling.max_tokens))
     tracker_libraries(config.train.trackers)
     judge = Judge(config.rewards, config.judge)
     runfolder.begin(config, resume)
@@ -121,11 +124,35 @@ def _train(config: Config, crew: "Crew", judge: Judge, base: str, checkpoint: Pa
         Progress(console, config.train.steps, start) as progress,
     ):
         journal.truncate(start if checkpoint else -1)
-        asked = f"{config.sampling.prompts_per_step} prompts x {config.sampling.group_size} answers each"
+        sampled = f"{config.sampling.prompts_per_step} prompts x {config.sampling.group_size} answers each"
+        asked = sampled if config.train.rollouts is None else f"answers of {config.train.rollouts}"
         say(f"Training by {config.objective.name}: steps {start + 1} to {config.train.steps}, {asked}")
-        Loop(config, crew, judge, journal, progress, prompts, held_out).run(start)
+        Loop(config, crew, judge, journal, progress, _source(config, crew, judge, prompts), held_out).run(start)
     _draw_rewards(config)
     say(f"Trained. Checkpoints: {folder / 'checkpoints'}, reward curve: {folder / 'reward.png'}")
+
+
+def _source(config: Config, crew: "Crew", judge: Judge, prompts: Sequence[Prompt]) -> "Source":
+    """Of the groups to learn from."""
+    from reasoning_rl.rollout.gather import Asking
+    from reasoning_rl.rollout.stored import Stored, stored_files
+
+    if config.train.rollouts is not None:
+        by_id = {prompt.problem.id: prompt for prompt in prompts}
+        return Stored(stored_files(config.train.rollouts), by_id, crew.local.policy.tokenizer)
+    return Asking(prompts, crew, judge, config.sampling, config.seed if config.train.seed is None else config.train.seed)
+
+
+def _require_rollouts(config: Config, objective: "Objective") -> None:
+    """Where stored ones are to be learned from: that they are there, and that they can be."""
+    from reasoning_rl.rollout.stored import refuse_unfit, stored_files
+
+    place = config.train.rollouts
+    if place is None:
+        return
+    refuse_unfit(objective, config.learner)
+    if stored_files(place)[0].parent.resolve() == (config.folder / "rollouts").resolve():
+        raise ConfigError(f"train.rollouts: {place} belongs to this run, which would write over it; give this run a name=… of its own")
 
 
 def _require_enough_prompts(config: Config) -> None:

@@ -1,6 +1,7 @@
 """The loop: sample → judge → credit → step → record."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,9 +18,9 @@ from reasoning_rl.learner.worker import Update
 from reasoning_rl.objectives import build
 from reasoning_rl.progress import Progress
 from reasoning_rl.records import Group, Prompt, Sample
-from reasoning_rl.rollout.engine import Sampling
-from reasoning_rl.rollout.groups import Judges, judged, measured
-from reasoning_rl.rollout.randomness import generator
+from reasoning_rl.rollout.gather import Source, draws
+from reasoning_rl.rollout.groups import Judges, measured
+from reasoning_rl.rollout.steps import with_steps
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Loop:
     judge: Judges
     journal: Journal
     progress: Progress
-    prompts: Sequence[Prompt]
+    source: Source
     held_out: Sequence[Prompt]
 
     def run(self, start: int) -> None:
@@ -41,17 +42,17 @@ class Loop:
             self.journal.metrics({"step": 0, **self._held_out(0)})
         for step in range(start, self.config.train.steps):
             clock = Clock(self.progress.phase)
-            with clock.phase("sample"):
-                prompts = prompts_of_step(self.prompts, step, self.config.sampling.prompts_per_step, self.config.seed)
-                answers = self.crew.generate(prompts, self._sampling(f"train/{step}"))
-            with clock.phase("judge"):
-                groups = judged(prompts, answers, self.judge)
+            gathered = self.source.gather(step, clock.phase)
             with clock.phase("learn"):
-                cut = parts(groups, self.config.learner.minibatches)
+                by_step = "steps" in objective.needs
+                kept = with_steps(gathered.kept, self.crew.local.policy.tokenizer) if by_step else gathered.kept
+                cut = parts(kept, self.config.learner.minibatches)
                 batches = [objective.arrange(part) for part in cut]
                 learned = self.crew.everyone(Update(batches, step))[0]
-            credit = [row for part, batch in zip(cut, batches, strict=True) for row in advantages(part, batch)]
-            self._record(step + 1, groups, credit, {**measured(groups), **learned, **clock.metrics(groups)})
+            given = [row for credited in zip(cut, batches, learned.advantages, strict=True) for row in advantages(*credited)]
+            credit = [*given, *([0.0] * len(group.completions) for group in gathered.others)]
+            metrics = {**measured(gathered.groups), **gathered.metrics, **learned.metrics, **clock.metrics(gathered.groups)}
+            self._record(step + 1, gathered.groups, credit, metrics)
 
     def _record(self, done: int, groups: Sequence[Group], credit: Sequence[Sequence[float]], metrics: Mapping[str, float]) -> None:
         """Metrics and rollouts of a finished step, then what is due after it."""
@@ -75,34 +76,23 @@ class Loop:
         if not train.eval_every or (done % train.eval_every and done != train.steps):
             return {}
         self.progress.phase("eval")
-        return quick(self.crew, self.held_out[: train.eval_problems], self.judge, replace(self._sampling("held-out"), n=4))
-
-    def _sampling(self, stream: str) -> Sampling:
-        asked = self.config.sampling
-        return Sampling(
-            asked.group_size, asked.max_tokens, asked.temperature, asked.top_p, asked.top_k, tuple(asked.stop), self.config.seed, stream
-        )
-
-
-def prompts_of_step(prompts: Sequence[Prompt], step: int, count: int, seed: int) -> list[Prompt]:
-    """`count` different prompts, a function of the step alone. Each pass has its own order, and leaves out what doesn't fill a step."""
-    epoch, index = divmod(step, len(prompts) // count)
-    order = generator(seed, "order", epoch).permutation(len(prompts))
-    return [prompts[int(place)] for place in order[index * count : (index + 1) * count]]
+        asked = draws(self.config.sampling, self.config.seed, "held-out")
+        return quick(self.crew, self.held_out[: train.eval_problems], self.judge, replace(asked, n=4))
 
 
 def parts(groups: Sequence[Group], count: int) -> list[Sequence[Group]]:
-    """`count` optimiser batches of about the same number of groups."""
-    bounds = [len(groups) * index // count for index in range(count + 1)]
+    """`count` optimiser batches of about the same number of groups; fewer where there are fewer groups."""
+    count = min(count, len(groups))
+    bounds = [len(groups) * index // count for index in range(count + 1)] if groups else []
     return [groups[start:end] for start, end in pairwise(bounds)]
 
 
-def advantages(groups: Sequence[Group], samples: Sequence[Sample]) -> list[list[float]]:
-    """Of each answer, the mean over its tokens; 0 where the objective left its group out. `samples` are those of `groups`, in order."""
-    given: dict[int, list[float]] = {}
-    for sample in samples:
-        given.setdefault(sample.group, []).append(fmean(sample.advantages))
-    return [given.get(index, [0.0] * len(group.completions)) for index, group in enumerate(groups)]
+def advantages(groups: Sequence[Group], samples: Sequence[Sample], values: Sequence[float]) -> list[list[float]]:
+    """Of each answer, the mean of the `values` of its samples; 0 where the objective left it out."""
+    given: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
+    for sample, value in zip(samples, values, strict=True):
+        given[sample.group, sample.row].append(value)
+    return [[fmean(given.get((index, row), [0.0])) for row in range(len(group.completions))] for index, group in enumerate(groups)]
 
 
 @dataclass
@@ -114,20 +104,21 @@ class Clock:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Time what happens inside, and say what it is."""
+        """Time what happens inside, and say what it is. A phase may come again: its times add up."""
         self.announce(name)
         start = time.perf_counter()
         yield
-        self.seconds[name] = time.perf_counter() - start
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     def metrics(self, groups: Sequence[Group]) -> dict[str, float]:
-        """`step_time` and its parts in seconds, and tokens sampled."""
+        """`step_time` and its parts in seconds, and the tokens of the step's answers."""
         tokens = sum(len(completion.token_ids) for group in groups for completion in group.completions)
         total = sum(self.seconds.values())
+        sampled = {"sample/tokens_per_second": tokens / self.seconds["sample"]} if "sample" in self.seconds else {}
         return {
             "num_tokens": tokens,
             "step_time": total,
             **{f"seconds/{name}": seconds for name, seconds in self.seconds.items()},
             "tokens_per_second": tokens / total,
-            "sample/tokens_per_second": tokens / self.seconds["sample"],
+            **sampled,
         }

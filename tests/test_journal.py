@@ -103,7 +103,7 @@ def test_every_completion_is_a_row_with_its_scores_and_reasons(tmp_path: Path) -
         "half",
     )
     assert (first["verdict"], first["answer"], first["finish_reason"], first["policy_version"]) == ("correct", "2", "stop", 3)
-    assert first["logprob_sum"] == -2.5  # five tokens of -0.5 nats
+    assert (list(first["logprobs"]), first["logprob_sum"]) == ([-0.5] * 5, -2.5)
     assert rows["advantage"].isna().tolist() == [False, False, True]
     assert rows["correct"].tolist() == [True, False, False]
 
@@ -113,6 +113,12 @@ def test_the_files_of_a_run_open_as_one_table_even_where_a_step_found_no_answer(
     book.rollouts(1, [group("no")])
     book.rollouts(2, [group("2")])
     assert pd.read_parquet(tmp_path / "rollouts")["answer"].isna().tolist() == [True, False]
+
+
+def test_log_probabilities_that_the_engine_did_not_give_are_null(tmp_path: Path) -> None:
+    untold = Group(group("x").prompt, (Completion("2", (1, 2)),), (Verdict(1.0),))
+    row = pd.read_parquet(Journal(tmp_path).rollouts(1, [untold])).iloc[0]
+    assert row[["logprobs", "logprob_sum"]].isna().all()
 
 
 def test_text_that_utf8_cannot_hold_is_stored_all_the_same(tmp_path: Path) -> None:

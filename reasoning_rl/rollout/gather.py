@@ -1,0 +1,109 @@
+"""Where the groups of a step come from: answers of the engine, to as many questions as the step needs. Stored ones: see stored.py."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Protocol
+
+from reasoning_rl.config import SamplingConfig
+from reasoning_rl.records import Group, Prompt
+from reasoning_rl.rollout.engine import Engine, Sampling
+from reasoning_rl.rollout.groups import Judges, judged
+from reasoning_rl.rollout.randomness import generator
+
+Phase = Callable[[str], AbstractContextManager[None]]
+"""Times and announces what happens inside."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The groups of a step."""
+
+    kept: Sequence[Group]
+    """What the step learns from."""
+    others: Sequence[Group] = ()
+    """Judged and recorded, but not learned from."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def groups(self) -> list[Group]:
+        """All of them: figures of the kept ones alone would flatter a weak policy and slander a strong one."""
+        return [*self.kept, *self.others]
+
+
+class Source(Protocol):
+    """Gives each step its groups."""
+
+    def gather(self, step: int, phase: Phase) -> Gathered:
+        """Those of `step`, counted from 0: a function of it and of the engine's weights alone."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Answers of the engine to the step's prompts, or with `sampling.dynamic` to more of them."""
+
+    prompts: Sequence[Prompt]
+    engine: Engine
+    judge: Judges
+    sampling: SamplingConfig
+    seed: int
+
+    def gather(self, step: int, phase: Phase) -> Gathered:
+        """See Source."""
+        first = prompts_of_step(self.prompts, step, self.sampling.prompts_per_step, self.seed)
+        groups = self._ask(first, step, phase)
+        return self._until_enough(groups, step, phase) if self.sampling.dynamic else Gathered(groups)
+
+    def _until_enough(self, groups: list[Group], step: int, phase: Phase) -> Gathered:
+        """Dynamic sampling. DAPO, arXiv:2503.14476, §3.2, eq. 11: 0 < #right < G for every group that is learned from.
+
+        Where `max_rounds` or the prompts run out first, the step makes do with the groups there are. Surplus groups are dropped.
+        """
+        wanted, rounds = self.sampling.prompts_per_step, 1
+        more = further_prompts(self.prompts, [group.prompt for group in groups], step, self.seed)
+        while rounds < self.sampling.max_rounds and (asked := list(islice(more, _to_ask(groups, wanted)))):
+            groups = groups + self._ask(asked, step, phase)
+            rounds += 1
+        mixed, rest = [group for group in groups if is_mixed(group)], [group for group in groups if not is_mixed(group)]
+        missing = max(wanted - len(mixed), 0)
+        metrics = {"dynamic/rounds": rounds, "dynamic/questions": len(groups), "dynamic/missing": missing}
+        return Gathered(mixed[:wanted], [*mixed[wanted:], *rest], metrics)
+
+    def _ask(self, prompts: Sequence[Prompt], step: int, phase: Phase) -> list[Group]:
+        with phase("sample"):
+            answers = self.engine.generate(prompts, draws(self.sampling, self.seed, f"train/{step}"))
+        with phase("judge"):
+            return judged(prompts, answers, self.judge)
+
+
+def draws(config: SamplingConfig, seed: int, stream: str) -> Sampling:
+    """How a group is drawn, as the recipe says."""
+    stop = tuple(config.stop)
+    return Sampling(config.group_size, config.max_tokens, config.temperature, config.top_p, config.top_k, stop, seed, stream)
+
+
+def is_mixed(group: Group) -> bool:
+    """Whether there are right and wrong answers."""
+    return len({verdict.correct for verdict in group.verdicts}) == 2
+
+
+def prompts_of_step(prompts: Sequence[Prompt], step: int, count: int, seed: int) -> list[Prompt]:
+    """`count` different prompts, a function of the step alone. Each pass has its own order, and leaves out what doesn't fill a step."""
+    epoch, index = divmod(step, len(prompts) // count)
+    order = generator(seed, "order", epoch).permutation(len(prompts))
+    return [prompts[int(place)] for place in order[index * count : (index + 1) * count]]
+
+
+def further_prompts(prompts: Sequence[Prompt], asked: Sequence[Prompt], step: int, seed: int) -> Iterator[Prompt]:
+    """All but those that the step has `asked`, in an order of the step's own."""
+    known = {prompt.problem.id for prompt in asked}
+    order = generator(seed, "further", step).permutation(len(prompts))
+    return (prompts[int(place)] for place in order if prompts[int(place)].problem.id not in known)
+
+
+def _to_ask(groups: Sequence[Group], wanted: int) -> int:
+    """What is missing over the share that was kept so far, rounded up; `wanted` at most, and where nothing was kept."""
+    kept = sum(map(is_mixed, groups))
+    missing = max(wanted - kept, 0)
+    return min(-(-missing * len(groups) // kept), wanted) if kept else wanted
