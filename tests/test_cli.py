@@ -212,6 +212,11 @@ def test_an_unknown_objective_ends_with_2() -> None:
     refused(2, "Did you mean 'grpo'?", "train", "objective.name=gpro")
 
 
+def test_process_supervision_without_a_verifier_of_steps_ends_with_2() -> None:
+    said = "objective.supervision: 'process' needs a verifier that scores steps, such as rewards.steps=0.1; found gsm8k, format"
+    refused(2, said, "train", "objective=grpo_process")
+
+
 def test_an_option_that_is_missing_ends_with_2() -> None:
     refused(2, "give either a file, or both --completion and --gold", "verify", "--gold", "2")
     refused(2, "go with no option but --task; found FILES too", "verify", "a.jsonl", "--completion", "2", "--gold", "2")

@@ -2,8 +2,6 @@ import pytest
 from pydantic import ValidationError
 
 from reasoning_rl.config import (
-    OBJECTIVE_PRESETS,
-    SAMPLING_PRESETS,
     Config,
     EvalConfig,
     LearnerConfig,
@@ -25,23 +23,11 @@ def test_the_run_lies_below_runs_under_its_name() -> None:
     assert str(load_config("cpu", ["runs=out", "name=first"]).folder) == "out/first"
 
 
-@pytest.mark.parametrize("name", SAMPLING_PRESETS)
-def test_a_sampling_preset_fills_in_what_is_open(name: str) -> None:
-    filled = SamplingConfig.model_validate({"preset": name, "temperature": 0.5})
-    assert filled.max_tokens == SAMPLING_PRESETS[name]["max_tokens"]
-    assert filled.temperature == 0.5
-
-
-@pytest.mark.parametrize("name", OBJECTIVE_PRESETS)
-def test_an_objective_preset_may_stand_alone(name: str) -> None:
-    assert ObjectiveConfig(preset=name).kl == OBJECTIVE_PRESETS[name]["kl"]
-
-
 def test_short_forms_belong_to_recipes_alone() -> None:
     with pytest.raises(ValidationError, match=r"rewards\.math"):
         Config.model_validate({"rewards": {"math": 1.0}})
     with pytest.raises(ValidationError, match="valid dictionary"):
-        ObjectiveConfig.model_validate("deepseekmath")
+        ObjectiveConfig.model_validate("dapo")
 
 
 def test_one_answer_per_prompt_has_no_baseline() -> None:

@@ -1,11 +1,13 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reasoning_rl.config import ObjectiveConfig
 from reasoning_rl.errors import ConfigError, StorageError
-from reasoning_rl.recipes import dump_config, load_config, recipe_names, text
+from reasoning_rl.recipes import dump_config, load_config, preset_names, recipe_names, text
 
 GPU_RECIPES = ["gsm8k-qwen2.5-0.5b", "gsm8k-qwen2.5-1.5b", "math-qwen2.5-math-1.5b", "r1-zero-math"]
 
@@ -107,14 +109,63 @@ def test_recipes_that_extend_each_other_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_preset_named_later_wins_over_settings_named_earlier() -> None:
+    roomy = ["policy.architecture.context=40000"]
     assert load_config("cpu").objective.kl == 0
-    assert load_config("cpu", ["objective=deepseekmath"]).objective.kl == 0.04  # DeepSeekMath §4.2
-    assert load_config("cpu", ["objective.preset=deepseekmath", "objective.kl=0.01"]).objective.kl == 0.01
+    assert load_config("cpu", ["preset=deepseekmath", *roomy]).objective.kl == 0.04  # DeepSeekMath §4.2
+    assert load_config("cpu", ["objective.kl=0.01", "preset=deepseekmath", *roomy]).objective.kl == 0.01
 
 
 def test_settings_beside_a_preset_win_over_it() -> None:
     sampling = load_config("r1-zero-math").sampling
     assert (sampling.prompts_per_step, sampling.group_size, sampling.max_tokens) == (32, 16, 8192)
+
+
+def test_another_objective_begins_with_its_own_row() -> None:
+    assert load_config("cpu", ["objective.name=ppo"]).objective == ObjectiveConfig(name="ppo")
+    assert load_config("cpu", ["objective=dapo", "objective.clip_high=0.3"]).objective == ObjectiveConfig(name="dapo", clip_high=0.3)
+    assert load_config("cpu", ["objective.name=grpo"]).objective.kl == 0  # the same objective keeps what the recipe says of it
+
+
+# As the papers have them; each file of a preset names its source
+PUBLISHED: dict[str, dict[str, dict[str, object]]] = {
+    "deepseekmath": {
+        "objective": {"name": "grpo", "kl": 0.04, "kl_estimator": "k3", "kl_in": "loss", "weight": "sequence", "scale": "group"},
+        "sampling": {"group_size": 64, "prompts_per_step": 1024 // 64, "max_tokens": 1024},
+        "learner": {"learning_rate": 1e-6, "epochs": 1, "minibatches": 1},
+    },
+    "r1_zero": {
+        "objective": {"name": "grpo", "kl": 0.001, "clip_low": 10.0, "clip_high": 10.0},
+        "sampling": {"group_size": 16, "prompts_per_step": 8192 // 16, "temperature": 1.0, "max_tokens": 32_768},
+        "learner": {"learning_rate": 3e-6, "epochs": 1, "minibatches": 16, "reference_every": 400 // 16},
+        "eval": {"temperature": 0.6, "top_p": 0.95},
+    },
+    "dr_grpo": {
+        "objective": {"name": "dr_grpo", "kl": 0.0, "baseline": "mean", "scale": "none", "weight": "budget"},
+        "sampling": {"group_size": 8, "prompts_per_step": 128},
+        "learner": {"learning_rate": 1e-6},
+    },
+    "dapo": {
+        "objective": {"name": "dapo", "kl": 0.0, "clip_low": 0.2, "clip_high": 0.28, "weight": "token", "mask_truncated": True},
+        "sampling": {"group_size": 16, "prompts_per_step": 512, "max_tokens": 16_384 + 4096, "dynamic": True},
+        "learner": {"learning_rate": 1e-6, "warmup_steps": 20, "minibatches": 512 * 16 // 512},
+        "eval": {"samples": 32, "temperature": 1.0, "top_p": 0.7},
+    },
+}
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_are_the_published_settings(name: str, tmp_path: Path) -> None:
+    big = written(tmp_path, f"extends: r1-zero-math\npreset: {name}\nlearner: {{processes: 1}}\n")
+    printed = yaml.safe_load(dump_config(load_config(big)))
+    for section, settings in PUBLISHED[name].items():
+        assert {key: printed[section][key] for key in settings} == settings
+
+
+def test_the_length_reward_of_dapo_is_half_of_its_accuracys_span() -> None:
+    # the paper's answers are worth −1 and 1, its punishment reaches −1; ours are worth 0 and 1
+    dapo = load_config("r1-zero-math", ["preset=dapo"])
+    assert (dapo.rewards["math"].weight, dapo.rewards["length"].weight) == (1.0, 0.5)
+    assert dapo.rewards["length"].options == {"max_tokens": 20_480, "cache": 4096}
 
 
 def test_all_mistakes_are_said_at_once_each_with_place_finding_and_what_is_accepted() -> None:
@@ -143,7 +194,7 @@ def test_settings_that_contradict_each_other_are_said_at_once() -> None:
     [
         ("seed=abc", "seed: found 'abc'; it should be a valid integer"),
         ("sampling=5", "sampling: found 5; it should be a valid dictionary"),
-        ("objective.preset=foo", "objective.preset: no such preset 'foo'; known: deepseekmath, r1_zero"),
+        ("preset=foo", "preset: no such preset 'foo'; known: dapo, deepseekmath, dr_grpo, r1_zero"),
         ("rewards.gsm8k.wieght=2", "Did you mean 'weight'?"),
         ("rewards.gsm8k.options.a=[1]", "rewards.gsm8k.options.a: found [1]; it should be bool or int or float or str"),
         ("data.columns={1: x}", "data.columns.1: found 1; it should be a valid string"),

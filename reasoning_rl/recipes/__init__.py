@@ -1,32 +1,41 @@
 """Recipes: YAML files in this folder, or yours, that become a `Config`.
 
-A recipe is layered, the later winning: the recipe it `extends`, itself, then the dotted overrides of the command line.
-Mappings merge, everything else replaces; `rewards.<name>: null` takes a verifier out;
-a preset named in one layer wins over what earlier layers say of the same settings.
+A recipe is layered, the later winning: the recipe it `extends`, itself, then the dotted overrides of the command line. In each layer its
+`preset`, the settings of a paper, comes first. Mappings merge, everything else replaces; `rewards.<name>: null` takes a verifier out, and
+`objective.name` begins that section anew.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from reasoning_rl.config import OBJECTIVE_PRESETS, SAMPLING_PRESETS, Config
+from reasoning_rl.config import Config
 from reasoning_rl.errors import ConfigError, ReasoningRLError, StorageError
 from reasoning_rl.recipes import mistakes, text
 from reasoning_rl.registry import did_you_mean
 
 _Tree = dict[str, Any]
-_PRESETS = {"sampling": SAMPLING_PRESETS, "objective": OBJECTIVE_PRESETS}
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def recipe_names() -> list[str]:
     """Recipes of the package, sorted."""
-    return sorted(entry.name.removesuffix(".yaml") for entry in files(__package__).iterdir() if entry.name.endswith(".yaml"))
+    return _names(files(__package__))
+
+
+def preset_names() -> list[str]:
+    """Presets of the package, sorted."""
+    return _names(files(__package__) / "presets")
+
+
+def _names(folder: Traversable) -> list[str]:
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
 def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -119,7 +128,7 @@ def _override_layer(overrides: Iterable[str]) -> tuple[_Tree, list[str]]:
             wrong.append(f"override {override!r}: found no setting and value; write setting=value, as in sampling.temperature=0.7")
             continue
         try:
-            _put(tree, _path_of(key), text.parse(value, f"override {override!r}"))
+            _put(tree, *_in_full(_path_of(key), text.parse(value, f"override {override!r}")))
         except ConfigError as failure:
             wrong.append(str(failure))
     return _expanded(tree), wrong
@@ -134,6 +143,11 @@ def _path_of(key: str) -> list[str]:
     return key.split(".")
 
 
+def _in_full(path: list[str], value: object) -> tuple[list[str], object]:
+    """`objective=dapo` is `objective.name=dapo`, which leaves room for `objective.clip_high=0.3` beside it."""
+    return (["objective", "name"] if path == ["objective"] and isinstance(value, str) else path), value
+
+
 def _put(tree: _Tree, path: Sequence[str], value: object) -> None:
     for name in path[:-1]:
         if not isinstance(tree.get(name), dict):
@@ -143,34 +157,35 @@ def _put(tree: _Tree, path: Sequence[str], value: object) -> None:
 
 
 def _expanded(tree: _Tree) -> _Tree:
-    """Short forms written out, so that layers merge: `sampling: r1_zero` names a preset, `rewards: {math: 1.0}` a weight.
+    """Its preset and short forms written out, so that layers merge: `objective: dapo` names a row, `rewards: {math: 1.0}` a weight.
 
     `Config` itself knows the full forms only.
     """
     full = dict(tree)
-    for section in _PRESETS:
-        if isinstance(full.get(section), str):
-            full[section] = {"preset": full[section]}
+    preset = full.pop("preset", None)
+    if isinstance(full.get("objective"), str):
+        full["objective"] = {"name": full["objective"]}
     if isinstance(full.get("rewards"), dict):
         full["rewards"] = {
             name: spec if spec is None or isinstance(spec, dict) else {"weight": spec} for name, spec in full["rewards"].items()
         }
-    return full
+    return full if preset is None else _merged(_expanded(_preset(preset)), full)
+
+
+def _preset(name: object) -> _Tree:
+    if name not in preset_names():
+        raise ConfigError(f"preset: no such preset {name!r}; {did_you_mean(str(name), preset_names())}")
+    tree = text.parse((files(__package__) / "presets" / f"{name}.yaml").read_text(encoding="utf-8"), f"preset {name}")
+    assert isinstance(tree, dict), "a preset of the package is a mapping"
+    return tree
 
 
 def _merged(lower: _Tree, upper: _Tree) -> _Tree:
-    for section, presets in _PRESETS.items():
-        lower = _making_room(lower, section, presets, upper.get(section))
+    """`upper` over `lower`. Settings of one objective are changes to its row: with another objective they fall away."""
+    named, before = (tree["objective"].get("name") if isinstance(tree.get("objective"), dict) else None for tree in (upper, lower))
+    if named is not None and named != before:
+        lower = {key: value for key, value in lower.items() if key != "objective"}
     return _deep(lower, upper)
-
-
-def _making_room(lower: _Tree, section: str, presets: dict[str, _Tree], upper: object) -> _Tree:
-    """`lower` without what the preset named in `upper` settles."""
-    named = upper.get("preset") if isinstance(upper, dict) else None
-    if not isinstance(named, str) or not isinstance(lower.get(section), dict):
-        return lower
-    settled = presets.get(named, {})
-    return {**lower, section: {key: value for key, value in lower[section].items() if key not in settled}}
 
 
 def _deep(lower: _Tree, upper: _Tree) -> _Tree:
