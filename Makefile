@@ -4,6 +4,7 @@
 RECIPE ?= cpu
 SET    ?=
 RUNS   ?= runs/$(RECIPE)/eval/base runs/$(RECIPE)/eval/trained
+COMPARE ?=
 MINUTES ?= 30
 VENV   ?= .venv
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do $$python -c '' 2>/dev/null && echo $$python && break; done)
@@ -12,7 +13,7 @@ RL     := $(BIN)/reasoning-rl
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup data train eval compare bench check test fuzz clean
+.PHONY: help setup data train eval compare reports bench check test fuzz clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -28,7 +29,10 @@ train: data  ## cold start, then GRPO; goes on where an earlier run stopped
 eval: train  ## pass@k of the policy before and after training
 	@$(RL) eval --recipe $(RECIPE) $(SET)
 
-compare: $(VENV)/.ready  ## put reports side by side: RUNS="runs/a runs/b"
+compare: $(VENV)/.ready  ## train and evaluate all objectives, three seeds each: COMPARE="--objectives grpo,ppo --seeds 0,1"
+	@$(RL) compare-objectives --recipe $(RECIPE) $(COMPARE) $(SET)
+
+reports: $(VENV)/.ready  ## put reports side by side: RUNS="runs/a runs/b"
 	@$(RL) compare $(RUNS)
 
 bench: train  ## speed and memory, one JSON line each

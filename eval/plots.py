@@ -1,10 +1,11 @@
 """Pictures of an evaluation and of a run. Colours are Okabe and Ito's, told apart by any eye; no state outside the figure is touched."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reasoning_rl.eval.report import Report
+from reasoning_rl.eval.statistics import Interval
 from reasoning_rl.files import write_whole
 
 if TYPE_CHECKING:
@@ -96,10 +97,14 @@ def _curve(axes: "Axes", metrics: "pd.DataFrame", column: str, colour: str, labe
     rows = _present(metrics, column)
     if rows.empty:
         return
-    window = max(1, len(rows) // SMOOTHED_OVER)
-    smooth = rows[column].rolling(window, center=True, min_periods=1).mean()
+    smooth = _smooth(rows[column])
     axes.plot(rows["step"], rows[column], color=colour, alpha=0.25, linewidth=1)
     axes.plot(rows["step"], smooth, color=colour, linewidth=2, label=label)
+
+
+def _smooth(values: "pd.Series[float]") -> "pd.Series[float]":
+    """Running mean over a part of the steps."""
+    return values.rolling(max(1, len(values) // SMOOTHED_OVER), center=True, min_periods=1).mean()
 
 
 def _present(metrics: "pd.DataFrame", column: str) -> "pd.DataFrame":
@@ -114,6 +119,89 @@ def _finish(axes: "Axes", title: str) -> None:
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1.0), borderaxespad=0, ncols=3)
+
+
+def gains_plot(gains: Mapping[str, Interval], path: Path) -> Path:
+    """A dot with its 95 % interval for each name, the largest gain on top."""
+    from matplotlib.figure import Figure
+
+    rows = sorted(gains.items(), key=lambda row: row[1].value)
+    figure = Figure(figsize=(6.8, 1.2 + 0.32 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    axes.axvline(0, color=GREY, linewidth=1)
+    for place, (_, gain) in enumerate(rows):
+        axes.plot([gain.low, gain.high], [place, place], color=BLUE, linewidth=2, solid_capstyle="butt")
+        axes.plot(gain.value, place, "o", color=BLUE, markersize=6)
+        axes.annotate(f"{gain.value:+.3f}", (gain.value, place), (0, 5), textcoords="offset points", ha="center", fontsize=7)
+    axes.set_yticks(range(len(rows)), labels=[name for name, _ in rows])
+    axes.set(xlabel="pass@1 after training minus before, held-out problems", ylim=(-0.6, len(rows) - 0.3))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title("Gain with 95 % interval over seeds and problems", loc="left", fontsize=10, fontweight="bold")
+    return _save(figure, path)
+
+
+PANELS_IN_A_ROW = 5
+GRID = 200
+"""Points at which the seeds of a curve are averaged."""
+
+
+def course_grid(courses: "Mapping[str, Sequence[pd.DataFrame]]", path: Path) -> Path:
+    """A small panel for each name, over samples seen and again over seconds: reward and pass rate, mean and range of its seeds.
+
+    The pass rate of the first name stands in all panels, in grey. Frames have the columns samples, seconds, reward and pass_rate.
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(PANELS_IN_A_ROW, max(1, len(courses)))
+    rows = -(-len(courses) // columns)
+    figure = Figure(figsize=(1.2 + 2.3 * max(columns, 2), 2 * (0.7 + 1.7 * rows)), layout="constrained")
+    upper, lower = figure.subfigures(2, 1, squeeze=False).flat
+    for part, across, words in (
+        (upper, "samples", "answers sampled, in thousands"),
+        (lower, "seconds", "minutes of training, without evaluation"),
+    ):
+        panels = part.subplots(max(rows, 1), columns, sharex=True, sharey=True, squeeze=False).flat
+        _course_panels(list(panels), courses, across)
+        part.supxlabel(words, fontsize=9)
+        part.suptitle(f"Reward over {across}", x=0.01, ha="left", fontsize=10, fontweight="bold")
+    handles, labels = upper.axes[0].get_legend_handles_labels()
+    upper.legend(handles, labels, loc="upper right", ncols=3, frameon=False, fontsize=8)
+    return _save(figure, path)
+
+
+def _course_panels(panels: "Sequence[Axes]", courses: "Mapping[str, Sequence[pd.DataFrame]]", across: str) -> None:
+    first = next(iter(courses), "")
+    for panel, (name, seeds) in zip(panels, courses.items(), strict=False):
+        _course_line(panel, seeds, (across, "reward"), BLUE, "reward")
+        _course_line(panel, seeds, (across, "pass_rate"), ORANGE, "pass rate")
+        _course_line(panel, courses[first], (across, "pass_rate"), GREY, f"pass rate of {first}", band=False)
+        _tidy(panel)
+        panel.tick_params(labelsize=7, labelbottom=True)
+        panel.set_title(name, loc="left", fontsize=8)
+    for empty in panels[len(courses) :]:
+        empty.set_visible(False)
+
+
+def _course_line(axes: "Axes", seeds: "Sequence[pd.DataFrame]", of: tuple[str, str], colour: str, label: str, *, band: bool = True) -> None:
+    """The mean of the seeds as far as all of them go, each smoothed, and where band, the range from the lowest to the highest."""
+    import numpy as np
+
+    across, column = of
+    known = [course for course in seeds if len(course) and column in course]
+    if not known:
+        return
+    unit = UNITS[across]
+    start, end = max(course[across].iloc[0] for course in known), min(course[across].iloc[-1] for course in known)
+    grid = np.linspace(start, end, GRID)
+    curves = np.array([np.interp(grid, course[across], _smooth(course[column])) for course in known])
+    if band:
+        axes.fill_between(grid / unit, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.25, linewidth=0)
+    style = {"linewidth": 1.6} if band else {"linewidth": 1.0, "linestyle": "--"}
+    axes.plot(grid / unit, curves.mean(axis=0), color=colour, label=label, **style)
+
+
+UNITS = {"samples": 1000, "seconds": 60}
+"""What an axis counts in."""
 
 
 def _tidy(axes: "Axes") -> None:

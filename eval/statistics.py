@@ -98,7 +98,7 @@ def sign_flip(differences: Values, flips: int = 9999, seed: int = 0) -> float:
     if 2**moved.size <= flips:
         return float((abs(_all_signs(moved.size) @ moved) >= observed).mean())
     rng = np.random.default_rng(seed)
-    signs = (rng.integers(2, size=(rows, moved.size), dtype=np.int8) * 2.0 - 1.0 for rows in _blocks(flips, moved.size))
+    signs = (rng.integers(2, size=(rows, moved.size), dtype=np.int8) * 2.0 - 1.0 for rows in blocks(flips, moved.size))
     reached = sum(int((abs(block @ moved) >= observed).sum()) for block in signs)
     return (1 + reached) / (1 + flips)
 
@@ -111,12 +111,12 @@ def _all_signs(count: int) -> Values:
 
 def _resampled_means(values: Values, resamples: int, seed: int) -> Values:
     rng = np.random.default_rng(seed)
-    draws = (rng.integers(values.size, size=(rows, values.size)) for rows in _blocks(resamples, values.size))
+    draws = (rng.integers(values.size, size=(rows, values.size)) for rows in blocks(resamples, values.size))
     return np.concatenate([values[draw].mean(axis=1) for draw in draws])
 
 
-def _blocks(rows: int, width: int) -> Iterator[int]:
-    """`rows` cut into pieces whose draws fit into memory."""
+def blocks(rows: int, width: int) -> Iterator[int]:
+    """`rows` cut into pieces whose draws of `width` numbers fit into memory."""
     most = max(1, ELEMENTS_AT_ONCE // width)
     for start in range(0, rows, most):
         yield min(most, rows - start)

@@ -206,6 +206,28 @@ def compare(
 
 
 @_command
+def compare_objectives(
+    recipe: Recipe = "cpu",
+    overrides: Overrides = None,
+    objectives: options.ObjectiveNames = None,
+    arms: options.ArmsFile = None,
+    seeds: options.Seeds = "0,1,2",
+    out: options.ComparisonFolder = Path("runs/objectives"),
+    report_only: options.ReportOnly = False,
+) -> None:
+    """Train and evaluate objectives on one recipe, each with several seeds, and report gains, costs and paired differences."""
+    from reasoning_rl.comparison.arms import Plan, chosen_arms, parsed_seeds, saved_plan
+    from reasoning_rl.comparison.compare import compare_arms
+
+    if report_only:
+        plan = saved_plan(out)
+    else:
+        chosen = chosen_arms(recipe, options.listed(objectives), arms)
+        plan = Plan(out, recipe, tuple(overrides or []), chosen, parsed_seeds(seeds))
+    compare_arms(plan, _console(), report_only=report_only)
+
+
+@_command
 def show(
     run: Annotated[str, typer.Argument(help="Name or folder of a run.")],
     step: Annotated[int | None, typer.Option(help="The last stored one by default.")] = None,

@@ -41,6 +41,15 @@ def run_eval(config: Config, *, model: str | None, console: Console) -> None:
     _compare(config, list(policies), console)
 
 
+def evaluated(config: Config) -> bool:
+    """Whether the reports of a run's policies are there, for the weights and settings as they are. RunError where the run has none."""
+    return all(is_evaluated(config, name, source) for name, source in runfolder.policies(config).items())
+
+
+def is_evaluated(config: Config, name: str, source: str) -> bool:
+    return _is_current(config.folder / "eval" / name / "report.json", str(_facts(config, source)["key"]))
+
+
 def _label(model: str) -> str:
     """What the report of a model from outside is called: never like one of the run's own."""
     name = Path(model).resolve().name or "model"

@@ -43,6 +43,29 @@ GoldColumn = Annotated[str, Option(help="What the column of right answers is cal
 Workers = Annotated[int | None, Option(min=1, help="Processes that judge; by default the recipe's, or one for each core.")]
 Deadline = Annotated[float | None, Option(min=0.01, help="Seconds for one completion; by default the judge's.")]
 
+ObjectiveNames = Annotated[
+    str | None,
+    Option(
+        "--objectives", help="Like grpo,ppo: arms of the file or the package; else each stands for objective.name=… .", show_default="all"
+    ),
+]
+ArmsFile = Annotated[
+    Path | None,
+    Option("--arms", help="YAML that maps names to settings which win over all others; by default the package's list for the recipe."),
+]
+Seeds = Annotated[str, Option(help="Of training, train.seed; all share data and cold start.")]
+ComparisonFolder = Annotated[Path, Option("--out", help="For the runs and the report. What is done there is not done again.")]
+ReportOnly = Annotated[bool, Option("--report-only", help="Make the report of this folder again from the runs that are done.")]
+
+
+def listed(names: str | None) -> list[str]:
+    """The names between commas.
+
+    >>> listed("grpo, ppo"), listed(None)
+    (['grpo', 'ppo'], [])
+    """
+    return [name.strip() for name in (names or "").split(",") if name.strip()]
+
 
 def given(context: Context) -> set[str]:
     """What stands on the command line: options with their dashes, arguments in capitals."""

@@ -14,6 +14,7 @@ from reasoning_rl.eval.evaluate import quick
 from reasoning_rl.journal import Journal
 from reasoning_rl.learner.checkpoint import save_checkpoint
 from reasoning_rl.learner.crew import Crew
+from reasoning_rl.learner.memory import peak_memory
 from reasoning_rl.learner.worker import Update
 from reasoning_rl.objectives import build
 from reasoning_rl.progress import Progress
@@ -52,7 +53,7 @@ class Loop:
             given = [row for credited in zip(cut, batches, learned.advantages, strict=True) for row in advantages(*credited)]
             credit = [*given, *([0.0] * len(group.completions) for group in gathered.others)]
             metrics = {**measured(gathered.groups), **gathered.metrics, **learned.metrics, **clock.metrics(gathered.groups)}
-            self._record(step + 1, gathered.groups, credit, metrics)
+            self._record(step + 1, gathered.groups, credit, {**metrics, **peak_memory(self.crew)})
 
     def _record(self, done: int, groups: Sequence[Group], credit: Sequence[Sequence[float]], metrics: Mapping[str, float]) -> None:
         """Metrics and rollouts of a finished step, then what is due after it."""
