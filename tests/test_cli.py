@@ -42,7 +42,7 @@ def refused(code: int, said: str, *arguments: object) -> None:
 # What it prints
 
 
-@pytest.mark.parametrize("command", ["data", "train", "eval", "compare", "show", "verify", "doctor"])
+@pytest.mark.parametrize("command", ["data", "train", "eval", "compare", "compare-objectives", "show", "verify", "doctor"])
 def test_every_command_has_help(command: str) -> None:
     assert run(command, "--help").exit_code == 0
 

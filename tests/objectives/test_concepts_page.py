@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from reasoning_rl.config import Config
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ["concepts.md", "faq.md"]
+PAGES = ["concepts.md", "faq.md", "objectives.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)
