@@ -29,8 +29,8 @@ train: data  ## cold start, then GRPO; goes on where an earlier run stopped
 eval: train  ## pass@k of the policy before and after training
 	@$(RL) eval --recipe $(RECIPE) $(SET)
 
-compare: $(VENV)/.ready  ## train and evaluate all objectives, three seeds each: COMPARE="--objectives grpo,ppo --seeds 0,1"
-	@$(RL) compare-objectives --recipe $(RECIPE) $(COMPARE) $(SET)
+compare: $(VENV)/.ready  ## all objectives side by side, 45 runs, hours: SET=train.steps=40 some two; COMPARE="--objectives grpo,ppo --seeds 0,1"
+	@$(RL) compare-objectives $(if $(filter --report-only,$(COMPARE)),,--recipe $(RECIPE)) $(COMPARE) $(SET)
 
 reports: $(VENV)/.ready  ## put reports side by side: RUNS="runs/a runs/b"
 	@$(RL) compare $(RUNS)

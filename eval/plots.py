@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reasoning_rl.eval.report import Report
-from reasoning_rl.eval.statistics import Interval
+from reasoning_rl.eval.statistics import Difference, Interval
 from reasoning_rl.files import write_whole
 
 if TYPE_CHECKING:
@@ -121,51 +121,69 @@ def _finish(axes: "Axes", title: str) -> None:
         axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1.0), borderaxespad=0, ncols=3)
 
 
-def gains_plot(gains: Mapping[str, Interval], path: Path) -> Path:
-    """A dot with its 95 % interval for each name, the largest gain on top."""
+def gains_plot(gains: Mapping[str, Interval], differences: Mapping[str, Difference], path: Path) -> Path:
+    """A dot with its 95 % interval for each name, the largest gain on top.
+
+    Beside them, where there are any, the differences to the gain of the first name: being paired, they tell names apart whose gains
+    overlap.
+    """
     from matplotlib.figure import Figure
 
-    rows = sorted(gains.items(), key=lambda row: row[1].value)
-    figure = Figure(figsize=(6.8, 1.2 + 0.32 * len(rows)), layout="constrained")
-    axes = figure.subplots()
-    axes.axvline(0, color=GREY, linewidth=1)
-    for place, (_, gain) in enumerate(rows):
-        axes.plot([gain.low, gain.high], [place, place], color=BLUE, linewidth=2, solid_capstyle="butt")
-        axes.plot(gain.value, place, "o", color=BLUE, markersize=6)
-        axes.annotate(f"{gain.value:+.3f}", (gain.value, place), (0, 5), textcoords="offset points", ha="center", fontsize=7)
-    axes.set_yticks(range(len(rows)), labels=[name for name, _ in rows])
-    axes.set(xlabel="pass@1 after training minus before, held-out problems", ylim=(-0.6, len(rows) - 0.3))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title("Gain with 95 % interval over seeds and problems", loc="left", fontsize=10, fontweight="bold")
+    names = sorted(gains, key=lambda name: gains[name].value)
+    panels = 2 if differences else 1
+    figure = Figure(figsize=(2.0 + 3.6 * panels, 1.2 + 0.3 * len(names)), layout="constrained")
+    left, *right = figure.subplots(1, panels, sharey=True, squeeze=False).flat
+    _dots(left, names, gains, "Gain", "pass@1 after training minus before")
+    left.set_yticks(range(len(names)), labels=names)
+    left.set_ylim(-0.6, len(names) - 0.2)
+    for axes in right:
+        _dots(axes, names, differences, f"Difference to {next(iter(gains))}", "of gains, paired by seed and problem")
     return _save(figure, path)
+
+
+def _dots(axes: "Axes", names: Sequence[str], found: Mapping[str, Interval | Difference], title: str, across: str) -> None:
+    """One above the other, in the order of the names; a name may lack its dot."""
+    _tidy(axes)
+    axes.tick_params(axis="y", length=0)
+    axes.axvline(0, color=GREY, linewidth=1)
+    for place, change in ((place, found[name]) for place, name in enumerate(names) if name in found):
+        axes.plot([change.low, change.high], [place, place], color=BLUE, linewidth=2, solid_capstyle="butt")
+        axes.plot(change.value, place, "o", color=BLUE, markersize=5)
+        axes.annotate(f"{change.value:+z.3f}", (change.value, place), (0, 4), textcoords="offset points", ha="center", fontsize=7)
+    axes.locator_params(axis="x", nbins=6)
+    axes.set_xlabel(across, fontsize=9)
+    axes.set_title(f"{title}, 95 % interval", loc="left", fontsize=10, fontweight="bold")
 
 
 PANELS_IN_A_ROW = 5
 GRID = 200
 """Points at which the seeds of a curve are averaged."""
+UNITS = {"samples": 1000, "seconds": 60}
+"""What an axis counts in."""
 
 
 def course_grid(courses: "Mapping[str, Sequence[pd.DataFrame]]", path: Path) -> Path:
     """A small panel for each name, over samples seen and again over seconds: reward and pass rate, mean and range of its seeds.
 
-    The pass rate of the first name stands in all panels, in grey. Frames have the columns samples, seconds, reward and pass_rate.
+    The pass rate of the first name stands in the panels of the others, in grey. Frames have the columns samples, seconds, reward and
+    pass_rate.
     """
     from matplotlib.figure import Figure
 
     columns = min(PANELS_IN_A_ROW, max(1, len(courses)))
-    rows = -(-len(courses) // columns)
-    figure = Figure(figsize=(1.2 + 2.3 * max(columns, 2), 2 * (0.7 + 1.7 * rows)), layout="constrained")
+    rows = max(1, -(-len(courses) // columns))
+    figure = Figure(figsize=(1.0 + 1.8 * max(columns, 3), 2 * (0.8 + 1.5 * rows)), layout="constrained")
     upper, lower = figure.subfigures(2, 1, squeeze=False).flat
-    for part, across, words in (
-        (upper, "samples", "answers sampled, in thousands"),
-        (lower, "seconds", "minutes of training, without evaluation"),
+    for part, across, title, words in (
+        (upper, "samples", "Reward over answers sampled", "answers sampled, in thousands"),
+        (lower, "seconds", "Reward over time", "minutes of training, without evaluation"),
     ):
-        panels = part.subplots(max(rows, 1), columns, sharex=True, sharey=True, squeeze=False).flat
+        panels = part.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
         _course_panels(list(panels), courses, across)
         part.supxlabel(words, fontsize=9)
-        part.suptitle(f"Reward over {across}", x=0.01, ha="left", fontsize=10, fontweight="bold")
-    handles, labels = upper.axes[0].get_legend_handles_labels()
-    upper.legend(handles, labels, loc="upper right", ncols=3, frameon=False, fontsize=8)
+        part.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    lines = {line.get_label(): line for panel in upper.axes for line in panel.get_lines()}
+    upper.legend(lines.values(), lines.keys(), loc="upper right", ncols=3, frameon=False, fontsize=8)
     return _save(figure, path)
 
 
@@ -174,9 +192,11 @@ def _course_panels(panels: "Sequence[Axes]", courses: "Mapping[str, Sequence[pd.
     for panel, (name, seeds) in zip(panels, courses.items(), strict=False):
         _course_line(panel, seeds, (across, "reward"), BLUE, "reward")
         _course_line(panel, seeds, (across, "pass_rate"), ORANGE, "pass rate")
-        _course_line(panel, courses[first], (across, "pass_rate"), GREY, f"pass rate of {first}", band=False)
+        if name != first:
+            _course_line(panel, courses[first], (across, "pass_rate"), GREY, f"pass rate of {first}", band=False)
         _tidy(panel)
         panel.tick_params(labelsize=7, labelbottom=True)
+        panel.locator_params(axis="x", nbins=5)
         panel.set_title(name, loc="left", fontsize=8)
     for empty in panels[len(courses) :]:
         empty.set_visible(False)
@@ -198,10 +218,6 @@ def _course_line(axes: "Axes", seeds: "Sequence[pd.DataFrame]", of: tuple[str, s
         axes.fill_between(grid / unit, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.25, linewidth=0)
     style = {"linewidth": 1.6} if band else {"linewidth": 1.0, "linestyle": "--"}
     axes.plot(grid / unit, curves.mean(axis=0), color=colour, label=label, **style)
-
-
-UNITS = {"samples": 1000, "seconds": 60}
-"""What an axis counts in."""
 
 
 def _tidy(axes: "Axes") -> None:

@@ -207,6 +207,7 @@ def compare(
 
 @_command
 def compare_objectives(
+    context: typer.Context,
     recipe: Recipe = "cpu",
     overrides: Overrides = None,
     objectives: options.ObjectiveNames = None,
@@ -220,11 +221,18 @@ def compare_objectives(
     from reasoning_rl.comparison.compare import compare_arms
 
     if report_only:
+        _refuse_beside_report_only(options.given(context) - {"--report-only", "--out"})
         plan = saved_plan(out)
     else:
         chosen = chosen_arms(recipe, options.listed(objectives), arms)
         plan = Plan(out, recipe, tuple(overrides or []), chosen, parsed_seeds(seeds))
     compare_arms(plan, _console(), report_only=report_only)
+
+
+def _refuse_beside_report_only(more: set[str]) -> None:
+    if more:
+        found = ", ".join(sorted(more))
+        raise ConfigError(f"--report-only: found {found} too; it goes with --out alone, whose comparison.json says what is compared")
 
 
 @_command

@@ -195,7 +195,7 @@ class ObjectiveConfig(Section):
     kl_estimator: Literal["k1", "k2", "k3"] | None = None
     kl_in: Literal["loss", "reward"] | None = None
     kl_ratio: bool | None = None
-    """In the loss: weigh the estimate of each token with its importance ratio, which off-policy it needs to be unbiased."""
+    """In the loss: weigh the estimate of each token with its ratio π_θ/π_old. Off-policy it then stays unbiased in value."""
     clip_low: PositiveFloat | None = None
     clip_high: PositiveFloat | None = None
     clip_dual: Annotated[float, Field(gt=1)] | None = None
@@ -216,7 +216,7 @@ class ObjectiveConfig(Section):
     ddof: Literal[0, 1] | None = None
     """Of that standard deviation."""
     epsilon: NonNegativeFloat | None = None
-    """Added to that standard deviation."""
+    """Added to that standard deviation, and to that of whitening."""
     whiten: bool | None = None
     """Bring advantages to mean 0 and variance 1 over all tokens of the optimiser batch."""
     weight: Literal["sequence", "token", "budget", "answer"] | None = None
@@ -245,17 +245,19 @@ class ObjectiveConfig(Section):
     """Pairs of right and wrong answers made of a group, at most."""
     match_lengths: bool | None = None
     """Pair each right answer with the wrong one that is nearest in length, so that length is not what is learned."""
+    options: dict[str, bool | int | float | str] = {}
+    """Fields of an objective of your own that have no setting here."""
 
     @model_serializer(mode="wrap")
     def _changes(self, full: SerializerFunctionWrapHandler) -> dict[str, object]:
         """Only what is changed in the row."""
-        return {name: value for name, value in full(self).items() if value is not None}
+        return {name: value for name, value in full(self).items() if value is not None and value != {}}
 
 
 class LearnerConfig(Section):
     learning_rate: PositiveFloat = 5e-4
-    value_learning_rate: PositiveFloat = 1e-3
-    """Of the value model, where the objective has one."""
+    value_learning_rate: PositiveFloat | None = None
+    """Of the value model, where the objective has one; None takes `learning_rate`."""
     betas: tuple[Decay, Decay] = (0.9, 0.95)
     weight_decay: NonNegativeFloat = 0.0
     warmup_steps: NonNegativeInt = 5

@@ -50,6 +50,9 @@ def objective(config: Config) -> object:
     built = build(config.objective, config.sampling.max_tokens)
     if "steps" in built.needs:
         _require_steps(config)
+    if config.learner.reference_every and "reference" not in built.needs:
+        found = f"found {config.learner.reference_every}, yet {config.objective.name} as it is set has no reference model"
+        raise ConfigError(f"learner.reference_every: {found}; raise objective.kl above 0 or leave it out")
     return built
 
 
@@ -58,7 +61,7 @@ def _require_steps(config: Config) -> None:
 
     if not any(scores_steps(find_verifier(name, f"rewards.{name}")) for name in config.rewards):
         found = ", ".join(config.rewards)
-        raise ConfigError(f"objective.supervision: 'process' needs a verifier that scores steps, such as rewards.steps=0.1; found {found}")
+        raise ConfigError(f"objective.supervision: 'process' needs a verifier that scores steps, such as rewards.steps=0; found {found}")
 
 
 def trackers(config: Config) -> object:

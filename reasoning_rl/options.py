@@ -45,9 +45,7 @@ Deadline = Annotated[float | None, Option(min=0.01, help="Seconds for one comple
 
 ObjectiveNames = Annotated[
     str | None,
-    Option(
-        "--objectives", help="Like grpo,ppo: arms of the file or the package; else each stands for objective.name=… .", show_default="all"
-    ),
+    Option("--objectives", help="Like grpo,ppo: arms of the file or the package; else each is an objective.name", show_default="all"),
 ]
 ArmsFile = Annotated[
     Path | None,
@@ -55,7 +53,7 @@ ArmsFile = Annotated[
 ]
 Seeds = Annotated[str, Option(help="Of training, train.seed; all share data and cold start.")]
 ComparisonFolder = Annotated[Path, Option("--out", help="For the runs and the report. What is done there is not done again.")]
-ReportOnly = Annotated[bool, Option("--report-only", help="Make the report of this folder again from the runs that are done.")]
+ReportOnly = Annotated[bool, Option("--report-only", help="Make the report of --out again from the runs that are done.")]
 
 
 def listed(names: str | None) -> list[str]:

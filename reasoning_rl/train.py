@@ -53,12 +53,11 @@ class Loop:
             given = [row for credited in zip(cut, batches, learned.advantages, strict=True) for row in advantages(*credited)]
             credit = [*given, *([0.0] * len(group.completions) for group in gathered.others)]
             metrics = {**measured(gathered.groups), **gathered.metrics, **learned.metrics, **clock.metrics(gathered.groups)}
-            self._record(step + 1, gathered.groups, credit, {**metrics, **peak_memory(self.crew)})
+            self._record(step + 1, gathered.groups, credit, {**metrics, **learned_from(gathered.groups, batches), **peak_memory(self.crew)})
 
     def _record(self, done: int, groups: Sequence[Group], credit: Sequence[Sequence[float]], metrics: Mapping[str, float]) -> None:
         """Metrics and rollouts of a finished step, then what is due after it."""
-        learned = sum(any(row) for row in credit)
-        row = {"step": done, **metrics, "groups/learned": learned, "groups/skipped": len(groups) - learned, **self._held_out(done)}
+        row = {"step": done, **metrics, **self._held_out(done)}
         self.journal.rollouts(done, groups, credit)
         self.journal.metrics(row)
         self.progress.step(row)
@@ -96,6 +95,12 @@ def advantages(groups: Sequence[Group], samples: Sequence[Sample], values: Seque
     return [[fmean(given.get((index, row), [0.0])) for row in range(len(group.completions))] for index, group in enumerate(groups)]
 
 
+def learned_from(groups: Sequence[Group], batches: Sequence[Sequence[Sample]]) -> dict[str, float]:
+    """`groups/learned`: those with an answer among the samples; `groups/skipped`: the others that were sampled."""
+    learned = sum(len({sample.group for sample in batch}) for batch in batches)
+    return {"groups/learned": learned, "groups/skipped": len(groups) - learned}
+
+
 @dataclass
 class Clock:
     """Seconds of each phase of a step."""
@@ -112,11 +117,12 @@ class Clock:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     def metrics(self, groups: Sequence[Group]) -> dict[str, float]:
-        """`step_time` and its parts in seconds, and the tokens of the step's answers."""
+        """`step_time` and its parts in seconds, and the step's answers and their tokens."""
         tokens = sum(len(completion.token_ids) for group in groups for completion in group.completions)
         total = sum(self.seconds.values())
         sampled = {"sample/tokens_per_second": tokens / self.seconds["sample"]} if "sample" in self.seconds else {}
         return {
+            "num_completions": sum(len(group.completions) for group in groups),
             "num_tokens": tokens,
             "step_time": total,
             **{f"seconds/{name}": seconds for name, seconds in self.seconds.items()},

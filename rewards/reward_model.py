@@ -36,16 +36,21 @@ def reward_model(
     It reads question and completion: by the tokenizer's chat template where there is one, else as a pair of texts. What is longer than
     `max_tokens`, or than the model can take, loses its beginning.
     """
-    pipeline, settings = load(model=model, revision=revision, label=label, max_tokens=max_tokens, device=device)
+    loaded = load(model=model, revision=revision, label=label, max_tokens=max_tokens, device=device)
+    return Score(valued(loaded, label, problem, completion.text), reason=f"{label or 'logit'} of {model}", method="reward_model")
+
+
+def valued(loaded: tuple[Any, dict[str, object]], label: str, problem: Problem, answer: str) -> float:
+    """What the classifier that `load` gave makes of an answer, whole or cut off, in [0, 1]."""
+    pipeline, settings = loaded
     template = pipeline.tokenizer.chat_template is not None
-    text = _chat(pipeline.tokenizer, completion, problem) if template else {"text": problem.question, "text_pair": completion.text}
+    text = _chat(pipeline.tokenizer, answer, problem) if template else {"text": problem.question, "text_pair": answer}
     classes = {each["label"]: each["score"] for each in pipeline(text, **settings, **({"add_special_tokens": False} if template else {}))}
-    name = label or next(iter(classes))
-    return Score(float(classes[name]), reason=f"{name} of {model}", method="reward_model")
+    return float(classes[label or next(iter(classes))])
 
 
-def _chat(tokenizer: Any, completion: Completion, problem: Problem) -> str:
-    turns = [{"role": "user", "content": problem.question}, {"role": "assistant", "content": completion.text}]
+def _chat(tokenizer: Any, answer: str, problem: Problem) -> str:
+    turns = [{"role": "user", "content": problem.question}, {"role": "assistant", "content": answer}]
     return str(tokenizer.apply_chat_template(turns, tokenize=False))
 
 

@@ -209,12 +209,16 @@ def test_unknown_names_of_every_kind_are_one_message() -> None:
 
 
 def test_an_unknown_objective_ends_with_2() -> None:
-    refused(2, "Did you mean 'grpo'?", "train", "objective.name=gpro")
+    refused(2, "Did you mean 'grpo'?", "train", "objective.name=grop")
 
 
 def test_process_supervision_without_a_verifier_of_steps_ends_with_2() -> None:
-    said = "objective.supervision: 'process' needs a verifier that scores steps, such as rewards.steps=0.1; found gsm8k, format"
+    said = "objective.supervision: 'process' needs a verifier that scores steps, such as rewards.steps=0; found gsm8k, format"
     refused(2, said, "train", "objective=grpo_process")
+
+
+def test_a_reference_that_is_renewed_must_be_there() -> None:
+    refused(2, "learner.reference_every: found 5, yet grpo as it is set has no reference model", "train", "learner.reference_every=5")
 
 
 def test_an_option_that_is_missing_ends_with_2() -> None:

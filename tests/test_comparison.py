@@ -47,6 +47,19 @@ def test_named_arms_are_taken_from_the_list_with_their_settings(tmp_path: Path) 
     assert chosen_arms("cpu", ["b"], tmp_path / "arms.yaml") == (Arm("b", ("objective.kl=0",)),)
 
 
+def test_an_objective_in_a_file_names_folders_without_its_punctuation() -> None:
+    plan = Plan(Path("out"), "smoke", (), chosen_arms("smoke", ["lab/mine.py:row"]), (0,))
+    assert plan.arms[0].name == "lab/mine.py:row"
+    config = plan.config(plan.arms[0], 0)
+    assert (config.objective.name, config.folder) == ("lab/mine.py:row", Path("out/runs/lab-mine.py-row-seed0"))
+
+
+@pytest.mark.parametrize(("names", "said"), [("grpo,ppo,grpo", "'grpo' and 'grpo'"), ("a.py:b,a.py-b", r"'a\.py:b' and 'a\.py-b'")])
+def test_arms_that_would_share_a_folder_are_refused(names: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=f"found the arms {said}, whose runs would both be in .*-seed"):
+        Plan(Path("out"), "smoke", (), chosen_arms("smoke", names.split(",")), (0,)).check()
+
+
 def test_an_arms_settings_win_over_those_that_all_share() -> None:
     plan = Plan(Path("out"), "smoke", ("learner.epochs=3", "train.steps=7"), (Arm("a", ("learner.epochs=2",)),), (5,))
     config = plan.config(plan.arms[0], 5)
@@ -72,6 +85,7 @@ def test_what_is_wrong_ends_before_any_run_begins(tmp_path: Path) -> None:
     refused(2, "arm gpro: objective.name: no such objective", *command, "--objectives", "grpo,gpro")
     refused(2, "has no list of arms for the recipe 'smoke'; name some", *command, "-r", "smoke")
     refused(2, "--seeds: found 'x'", *command, "--seeds", "x")
+    refused(2, "found the arms 'grpo' and 'grpo'", *command, "--objectives", "grpo,grpo")
     refused(8, "there is no comparison here to report on", *command, "--report-only")
     refused(7, "wrong.yaml can't be read", *command, "--arms", wrong)
     for content, said in (
@@ -82,6 +96,14 @@ def test_what_is_wrong_ends_before_any_run_begins(tmp_path: Path) -> None:
         wrong.write_text(content)
         refused(2, said, *command, "--arms", wrong)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "more", [["train.steps=2"], ["--objectives", "grpo"], ["--arms", "mine.yaml"], ["--seeds", "0,1,2"], ["--recipe", "cpu"]]
+)
+def test_what_a_report_alone_would_leave_aside_is_refused(tmp_path: Path, more: list[str]) -> None:
+    found = "OVERRIDES" if more == ["train.steps=2"] else more[0]
+    refused(2, f"--report-only: found {found} too", "compare-objectives", "--out", tmp_path, "--report-only", *more)
 
 
 def test_models_held_follow_from_what_the_objective_needs() -> None:

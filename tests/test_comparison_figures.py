@@ -96,7 +96,8 @@ def test_the_others_are_reported_where_the_first_arm_failed(plan: Plan) -> None:
     page = to_markdown(plan, arms)
     assert "| grpo | 0 | – | – |" in page
     assert "| grpo | 0 | out of luck |" in page
-    assert "| ppo | 1 | 0.250 | 0.500 | +0.250 |" in page
+    assert "| ppo | 1 | 0.250 | 0.500 | +0.250 (+0.250 to +0.250) | – | – |" in page
+    assert "| grpo | 0.250 (" not in page
 
 
 def test_costs_are_medians_over_steps_and_peaks_over_the_run(three: list[Standing]) -> None:
@@ -109,10 +110,26 @@ def test_costs_are_medians_over_steps_and_peaks_over_the_run(three: list[Standin
 def test_the_page_has_every_arm_with_quality_cost_and_failures(plan: Plan, three: list[Standing]) -> None:
     page = to_markdown(plan, three)
     assert "3 objectives, seeds 0, 1, 5 held-out problems, with `train.steps=3`." in page
-    assert "| ppo | 2 | 0.250 | 0.625 | +0.375 |" in page
+    assert "| ppo | 2 | 0.250 | 0.625 | +0.375 (+0.198 to +0.552) | +0.125 (+0.125 to +0.125) |" in page  # ± √2/8, as above
     assert "| ppo | 1: policy | 4.00 | 2.00 | 50 | 200 | 2.00 | 30 | 0.3 |" in page
     assert "| dpo | 0 | Error: a \\| b |" in page
     assert "| dpo | `objective.name=dpo` |" in page
+
+
+def test_the_page_has_every_metric_before_and_after_with_intervals(plan: Plan, three: list[Standing]) -> None:
+    page = to_markdown(plan, three)
+    blocks = dict(block.split("\n\n", 1) for block in page.partition("## Before and after")[2].partition("\n## ")[0].split("### ")[1:])
+    assert list(blocks) == ["pass@1", "pass@2", "pass@4", "pass@8", "pass@1 strict", "greedy", "maj@8", "tokens", "truncated"]
+    assert all([row.split(" | ")[0] for row in block.strip().splitlines()[2:]] == ["| grpo", "| ppo", "| dpo"] for block in blocks.values())
+    assert "| 1.000 (1.000 to 1.000) | +0.200 (" in blocks["pass@8"]  # one of five had no right answer before, none after
+    assert blocks["pass@1"].splitlines()[3].endswith("| +0.375 (+0.198 to +0.552) |")
+    assert "| dpo | 20.0 (20.0 to 20.0) | 20.0 (20.0 to 20.0) | +0.0 (+0.0 to +0.0) |" in blocks["tokens"]
+
+
+def test_runs_that_are_not_done_for_one_reason_share_a_row(plan: Plan) -> None:
+    failures = {0: "not run", 1: "Error: no luck", 2: "not run"}
+    page = to_markdown(plan, contrasted([standing(plan, "grpo", {3: 1}), standing(plan, "ppo", {}, failures=failures)], resamples=100))
+    assert "| ppo | 0, 2 | not run |\n| ppo | 1 | Error: no luck |" in page
 
 
 def test_the_json_holds_what_the_page_does(plan: Plan, three: list[Standing]) -> None:

@@ -126,39 +126,64 @@ def test_another_objective_begins_with_its_own_row() -> None:
     assert load_config("cpu", ["objective.name=grpo"]).objective.kl == 0  # the same objective keeps what the recipe says of it
 
 
-# As the papers have them; each file of a preset names its source
+UNTRUNCATED = {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
+CONSTANT = {"warmup_steps": 0, "final_fraction": 1.0}
+# All that the papers publish and a setting can say; each file of a preset names its source
 PUBLISHED: dict[str, dict[str, dict[str, object]]] = {
     "deepseekmath": {
-        "objective": {"name": "grpo", "kl": 0.04, "kl_estimator": "k3", "kl_in": "loss", "weight": "sequence", "scale": "group"},
-        "sampling": {"group_size": 64, "prompts_per_step": 1024 // 64, "max_tokens": 1024},
-        "learner": {"learning_rate": 1e-6, "epochs": 1, "minibatches": 1},
+        "objective": {
+            "name": "grpo", "kl": 0.04, "kl_estimator": "k3", "kl_in": "loss", "clip_low": 0.2, "clip_high": 0.2,
+            "weight": "sequence", "scale": "group",
+        },
+        "sampling": {"group_size": 64, "prompts_per_step": 1024 // 64, "max_tokens": 1024, "dynamic": False, **UNTRUNCATED},
+        "learner": {"learning_rate": 1e-6, "epochs": 1, "minibatches": 1, "reference_every": 0, **CONSTANT},
     },
     "r1_zero": {
-        "objective": {"name": "grpo", "kl": 0.001, "clip_low": 10.0, "clip_high": 10.0},
-        "sampling": {"group_size": 16, "prompts_per_step": 8192 // 16, "temperature": 1.0, "max_tokens": 32_768},
-        "learner": {"learning_rate": 3e-6, "epochs": 1, "minibatches": 16, "reference_every": 400 // 16},
+        "data": {"template": "r1"},
+        "objective": {
+            "name": "grpo", "kl": 0.001, "kl_estimator": "k3", "kl_in": "loss", "clip_low": 10.0, "clip_high": 10.0,
+            "weight": "sequence", "scale": "group",
+        },
+        "sampling": {"group_size": 16, "prompts_per_step": 8192 // 16, "max_tokens": 32_768, "dynamic": False, **UNTRUNCATED},
+        "learner": {"learning_rate": 3e-6, "epochs": 1, "minibatches": 8192 // 512, "reference_every": 400 // 16, **CONSTANT},
+        "rewards": {"format": {"weight": 1.0, "options": {}, "gate": "none"}},
         "eval": {"temperature": 0.6, "top_p": 0.95},
     },
     "dr_grpo": {
-        "objective": {"name": "dr_grpo", "kl": 0.0, "baseline": "mean", "scale": "none", "weight": "budget"},
-        "sampling": {"group_size": 8, "prompts_per_step": 128},
-        "learner": {"learning_rate": 1e-6},
+        "data": {"template": "boxed"},
+        "objective": {
+            "name": "dr_grpo", "kl": 0.0, "clip_low": 0.2, "clip_high": 0.2, "baseline": "mean", "scale": "none", "weight": "budget",
+        },
+        "sampling": {"group_size": 8, "prompts_per_step": 128, "max_tokens": 3000, "dynamic": False, **UNTRUNCATED},
+        "learner": {"learning_rate": 1e-6, "epochs": 1, "minibatches": 128 * 8 // 128, "reference_every": 0, **CONSTANT},
     },
     "dapo": {
-        "objective": {"name": "dapo", "kl": 0.0, "clip_low": 0.2, "clip_high": 0.28, "weight": "token", "mask_truncated": True},
-        "sampling": {"group_size": 16, "prompts_per_step": 512, "max_tokens": 16_384 + 4096, "dynamic": True},
-        "learner": {"learning_rate": 1e-6, "warmup_steps": 20, "minibatches": 512 * 16 // 512},
-        "eval": {"samples": 32, "temperature": 1.0, "top_p": 0.7},
+        "objective": {
+            "name": "dapo", "kl": 0.0, "clip_low": 0.2, "clip_high": 0.28, "weight": "token", "scale": "group", "mask_truncated": True,
+        },
+        "sampling": {"group_size": 16, "prompts_per_step": 512, "max_tokens": 16_384 + 4096, "dynamic": True, **UNTRUNCATED},
+        "learner": {
+            "learning_rate": 1e-6, "epochs": 1, "minibatches": 512 * 16 // 512, "reference_every": 0, **CONSTANT, "warmup_steps": 20,
+        },
+        "rewards": {"length": {"weight": 0.5, "options": {"max_tokens": 20_480, "cache": 4096}, "gate": "none"}},
+        "eval": {"samples": 32, "k": [1, 32], "temperature": 1.0, "top_p": 0.7},
     },
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_presets_are_the_published_settings(name: str, tmp_path: Path) -> None:
-    big = written(tmp_path, f"extends: r1-zero-math\npreset: {name}\nlearner: {{processes: 1}}\n")
-    printed = yaml.safe_load(dump_config(load_config(big)))
+def test_presets_print_the_published_settings_line_by_line(name: str, tmp_path: Path) -> None:
+    printed = yaml.safe_load(dump_config(load_config(written(tmp_path, f"extends: r1-zero-math\npreset: {name}\n"))))
     for section, settings in PUBLISHED[name].items():
         assert {key: printed[section][key] for key in settings} == settings
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_set_nothing_that_is_not_published(name: str) -> None:
+    preset = yaml.safe_load((Path(__file__).parents[1] / "reasoning_rl" / "recipes" / "presets" / f"{name}.yaml").read_text())
+    assert {section: set(settings) for section, settings in preset.items()} == {
+        section: set(settings) for section, settings in PUBLISHED[name].items()
+    }
 
 
 def test_the_length_reward_of_dapo_is_half_of_its_accuracys_span() -> None:

@@ -17,7 +17,7 @@ from reasoning_rl import names
 from reasoning_rl.config import Config
 from reasoning_rl.errors import ConfigError, ReasoningRLError, RunError, StorageError
 from reasoning_rl.files import write_json
-from reasoning_rl.recipes import load_config, text
+from reasoning_rl.recipes import folder_name, load_config, text
 
 PLAN = "comparison.json"
 _WORD = re.compile(r"[A-Za-z_][\w./-]*")
@@ -25,10 +25,15 @@ _WORD = re.compile(r"[A-Za-z_][\w./-]*")
 
 @dataclass(frozen=True)
 class Arm:
-    """What is compared. The name is that of its runs' folders."""
+    """What is compared."""
 
     name: str
     overrides: tuple[str, ...]
+
+    @property
+    def folder(self) -> str:
+        """What the folders of its runs begin with: the name, which may be a path like `mine.py:row`, as far as a folder can have it."""
+        return folder_name(self.name)
 
 
 @dataclass(frozen=True)
@@ -48,13 +53,20 @@ class Plan:
 
     def settings(self, arm: Arm, seed: int) -> list[str]:
         """Overrides that make the recipe this run."""
-        return [*self.overrides, *arm.overrides, f"runs={json.dumps(str(self.runs))}", f"name={arm.name}-seed{seed}", f"train.seed={seed}"]
+        return [
+            *self.overrides,
+            *arm.overrides,
+            f"runs={json.dumps(str(self.runs))}",
+            f"name={arm.folder}-seed{seed}",
+            f"train.seed={seed}",
+        ]
 
     def config(self, arm: Arm, seed: int) -> Config:
         return _config(self.recipe, tuple(self.settings(arm, seed)))
 
     def check(self) -> None:
-        """Raise what any of the arms would end with, before the first begins."""
+        """Raise what any of the arms would end with, before the first begins. ConfigError where two would share a folder."""
+        _refuse_shared_folders(self.arms)
         for arm in self.arms:
             try:
                 names.refuse_unknown(self.config(arm, self.seeds[0]), names.TRAINING)
@@ -65,6 +77,15 @@ class Plan:
         """So that the report can be made again from the folder alone."""
         arms = {arm.name: list(arm.overrides) for arm in self.arms}
         write_json(self.out / PLAN, {"recipe": self.recipe, "overrides": list(self.overrides), "arms": arms, "seeds": list(self.seeds)})
+
+
+def _refuse_shared_folders(arms: Sequence[Arm]) -> None:
+    taken: dict[str, str] = {}
+    for arm in arms:
+        if arm.folder in taken:
+            found = f"{taken[arm.folder]!r} and {arm.name!r}, whose runs would both be in {arm.folder}-seed…"
+            raise ConfigError(f"compare-objectives: found the arms {found}; each should stand once, under a name of its own")
+        taken[arm.folder] = arm.name
 
 
 @cache

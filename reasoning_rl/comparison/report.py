@@ -9,15 +9,14 @@ from pathlib import Path
 from reasoning_rl import __version__
 from reasoning_rl.comparison.arms import Plan
 from reasoning_rl.comparison.figures import Contrast, Key, Standing
-from reasoning_rl.eval.metrics import label, values_of
+from reasoning_rl.eval.metrics import METRICS, label, values_of
 from reasoning_rl.eval.plots import course_grid, gains_plot
-from reasoning_rl.eval.report import markdown_table
-from reasoning_rl.eval.statistics import Interval
+from reasoning_rl.eval.report import figure, markdown_table, span
+from reasoning_rl.eval.statistics import Difference, Interval
 from reasoning_rl.files import write_text, write_whole
 
 COLUMNS = ("arm", "seed", "metric", "k", "before", "after", "gain")
 PASS_AT_1: Key = ("pass@k", 1)
-GREEDY: Key = ("greedy", None)
 _NONE = "–"
 _METHOD = """\
 ## How to read this
@@ -40,7 +39,9 @@ def write_report(plan: Plan, standings: Sequence[Standing], created: str | None 
     out = plan.out
     table = pd.DataFrame([row for standing in standings for row in _rows(standing)], columns=list(COLUMNS)).astype({"k": "Int64"})
     write_whole(out / "table.csv", lambda temporary: table.to_csv(temporary, index=False))
-    gains_plot({one.arm.name: one.contrasts[PASS_AT_1].gain for one in standings if PASS_AT_1 in one.contrasts}, out / "gains.png")
+    main = {one.arm.name: one.contrasts[PASS_AT_1] for one in standings if PASS_AT_1 in one.contrasts}
+    differences = {name: contrast.difference for name, contrast in main.items() if contrast.difference}
+    gains_plot({name: contrast.gain for name, contrast in main.items()}, differences, out / "gains.png")
     course_grid({one.arm.name: [outcome.course for outcome in one.outcomes] for one in standings if one.outcomes}, out / "rewards.png")
     write_text(out / "report.json", to_json(plan, standings, created or datetime.now(UTC).isoformat(timespec="seconds")))
     return write_text(out / "report.md", to_markdown(plan, standings))
@@ -84,7 +85,8 @@ def _facts(standing: Standing) -> dict[str, object]:
 
 
 def to_markdown(plan: Plan, standings: Sequence[Standing]) -> str:
-    parts = (_opening(plan, standings), _quality(standings), _costs(standings), _failures(standings), _METHOD, _settings(plan))
+    results = (_opening(plan, standings), _quality(standings), _costs(standings), _failures(standings))
+    parts = (*results, _METHOD, _every_metric(standings), _settings(plan))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -99,39 +101,51 @@ def _opening(plan: Plan, standings: Sequence[Standing]) -> str:
 
 
 def _quality(standings: Sequence[Standing]) -> str:
-    known = next(standing.contrasts for standing in standings if standing.contrasts)
-    widest: Key = ("pass@k", max(k or 1 for metric, k in known if metric == "pass@k"))
-    after = [key for key in (widest, GREEDY) if key in known and key != PASS_AT_1]
-    header = (
-        "objective", "seeds", "pass@1 before", "after", "gain", "95 % interval", *(f"{label(*key)} after" for key in after),
-        f"difference to {standings[0].arm.name}", "95 % interval", "p",
-    )  # fmt: skip
-    rows = [_quality_row(standing, after) for standing in standings]
-    return f"## What they reach\n\n{markdown_table(header, rows)}\n\n![gain of each objective](gains.png)"
-
-
-def _quality_row(standing: Standing, after: Sequence[Key]) -> tuple[str, ...]:
-    seeds = f"{len(standing.outcomes)}"
-    if not standing.outcomes:
-        return (standing.arm.name, seeds, *[_NONE] * (7 + len(after)))
-    main = standing.contrasts[PASS_AT_1]
-    others = (f"{standing.contrasts[key].after.value:.3f}" for key in after)
+    header = ("objective", "seeds", "pass@1 before", "after", "gain", f"difference to {standings[0].arm.name}", "p")
+    rows = [(one.arm.name, f"{len(one.outcomes)}", *_quality_cells(one)) for one in standings]
     return (
-        standing.arm.name, seeds, f"{main.before.value:.3f}", f"{main.after.value:.3f}", f"{main.gain.value:+.3f}", _signed_span(main.gain),
-        *others, *_paired(main),
-    )  # fmt: skip
+        f"## What they reach\n\n{markdown_table(header, rows)}\n\nIn brackets: 95 % intervals. The other metrics are "
+        "[below](#before-and-after).\n\n![gain of each objective](gains.png)"
+    )
 
 
-def _paired(contrast: Contrast) -> tuple[str, str, str]:
-    difference = contrast.difference
-    if difference is None or contrast.holm is None:
-        return (_NONE, _NONE, _NONE)
-    between = _signed_span(Interval(difference.value, difference.low, difference.high))
-    return f"{difference.value:+.3f}", between, "<0.001" if contrast.holm < 0.001 else f"{contrast.holm:.3f}"
+def _quality_cells(standing: Standing) -> tuple[str, ...]:
+    if not standing.outcomes:
+        return (_NONE,) * 5
+    main = standing.contrasts[PASS_AT_1]
+    before, after = (figure(main.metric, side.value) for side in (main.before, main.after))
+    return (before, after, _change(main.metric, main.gain), *_paired(main))
 
 
-def _signed_span(interval: Interval) -> str:
-    return f"{interval.low:+.3f} to {interval.high:+.3f}"
+def _paired(contrast: Contrast) -> tuple[str, str]:
+    """The difference to the first arm and its p-value."""
+    if contrast.difference is None or contrast.holm is None:
+        return (_NONE, _NONE)
+    return _change(contrast.metric, contrast.difference), "<0.001" if contrast.holm < 0.001 else f"{contrast.holm:.3f}"
+
+
+def _level(metric: str, interval: Interval) -> str:
+    return f"{figure(metric, interval.value)} ({span(metric, interval.low, interval.high)})"
+
+
+def _change(metric: str, change: Interval | Difference) -> str:
+    """With signs, and no minus where it rounds to 0."""
+    value, low, high = (f"{number:+z.{3 if METRICS[metric].rate else 1}f}" for number in (change.value, change.low, change.high))
+    return f"{value} ({low} to {high})"
+
+
+def _every_metric(standings: Sequence[Standing]) -> str:
+    """A table for each metric, of the arms that have an outcome."""
+    known = [one for one in standings if one.outcomes]
+    blocks = [f"### {label(*key)}\n\n{_before_and_after(known, key)}" for key in known[0].contrasts]
+    return "\n\n".join(["## Before and after\n\nMeans over seeds and problems, in brackets their 95 % intervals.", *blocks])
+
+
+def _before_and_after(standings: Sequence[Standing], key: Key) -> str:
+    metric, _ = key
+    found = [(one.arm.name, one.contrasts[key]) for one in standings]
+    rows = [(name, _level(metric, one.before), _level(metric, one.after), _change(metric, one.gain)) for name, one in found]
+    return markdown_table(("objective", "before", "after", "gain"), rows)
 
 
 def _costs(standings: Sequence[Standing]) -> str:
@@ -170,8 +184,12 @@ def _ratio(value: float | None, base: float | None) -> str:
 
 
 def _failures(standings: Sequence[Standing]) -> str:
-    rows = [(one.arm.name, str(seed), why) for one in standings for seed, why in one.failures.items()]
-    return f"## Runs that failed\n\n{markdown_table(('objective', 'seed', 'why'), rows, words=3)}" if rows else ""
+    """A row for each objective and reason."""
+    seeds: dict[tuple[str, str], list[str]] = {}
+    for name, seed, why in ((one.arm.name, seed, why) for one in standings for seed, why in one.failures.items()):
+        seeds.setdefault((name, why), []).append(str(seed))
+    rows = [(name, ", ".join(listed), why) for (name, why), listed in seeds.items()]
+    return f"## Runs that are not done\n\n{markdown_table(('objective', 'seeds', 'why'), rows, words=3)}" if rows else ""
 
 
 def _settings(plan: Plan) -> str:

@@ -106,12 +106,11 @@ def told(micro: MicroBatch) -> dict[tuple[int, int], Before]:
 
 
 def credited(micro: MicroBatch, credit_of: Mapping[tuple[int, int], Credit]) -> MicroBatch:
-    """The micro-batch with the advantages that its samples were given, and the returns and weights if they were."""
+    """The micro-batch with the advantages that its samples were given, and the returns if they were."""
     given = [credit_of[key_of(sample)] for sample in micro.samples]
     columns = {
         "advantage_BT": [credit.advantage_T for credit in given],
         "return_BT": [credit.return_T for credit in given if credit.return_T is not None],
-        "weight_BT": [credit.weight_T for credit in given if credit.weight_T is not None],
     }
     mask_BT = micro.batch.mask_BT
     filled = {name: padded(torch.cat(rows).to(mask_BT.device, torch.float32), mask_BT) for name, rows in columns.items() if rows}

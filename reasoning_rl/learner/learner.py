@@ -62,7 +62,7 @@ class Learner:
         self._steps, self._temperature, self._chunk = steps, temperature, chunk
         self.parameters = _trained(models.policy.model.parameters())
         self.value_parameters = _trained(models.value.parameters()) if models.value else []
-        rated = [(self.parameters, config.learning_rate), (self.value_parameters, config.value_learning_rate)]
+        rated = [(self.parameters, config.learning_rate), (self.value_parameters, config.value_learning_rate or config.learning_rate)]
         self._rated = [(parameters, rate) for parameters, rate in rated if parameters]
         self.optimizer = torch.optim.AdamW(
             [{"params": parameters, "lr": rate} for parameters, rate in self._rated], betas=config.betas, weight_decay=config.weight_decay
@@ -113,6 +113,8 @@ class Learner:
         if self.models.reference is not None:
             batch = replace(batch, reference_logp_BT=self._forward(self.models.reference, micro)[0])
         batch = replace(batch, old_value_BT=self._values(micro))
+        if not (self.objective.uses_old_policy or foreseen):
+            return replace(micro, batch=batch)
         sampled_logp_BT = self._sampled(batch) if self.config.old_logprobs == "engine" else None
         if on_policy and not foreseen and sampled_logp_BT is None:
             return replace(micro, batch=batch, on_policy=True)  # a single update: its own forward pass gives π_old for nothing

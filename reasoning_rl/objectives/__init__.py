@@ -36,11 +36,12 @@ OBJECTIVES.add("gspo", PolicyGradient(ratio=sequence_ratio, clip_low=3e-4, clip_
 OBJECTIVES.add("gspo_token", PolicyGradient(ratio=sequence_token_ratio, clip_low=3e-4, clip_high=4e-4))
 # CISPO, arXiv:2506.13585, eq. 4: no lower bound; of ε_high the paper says only that it is tuned, 4 is SkyRL's: a weight of at most 5
 OBJECTIVES.add("cispo", PolicyGradient(surrogate=reweighted, weight=per_token, clip_low=inf, clip_high=4.0))
-# RLOO, arXiv:2402.14740: log π(o) as a whole, KL in the reward; β is tuned there, 0.05 is TRL's
+# RLOO, arXiv:2402.14740: log π(o) as a whole, KL in the reward (β is tuned there, 0.05 is TRL's). Without a ratio, it is for one update
 OBJECTIVES.add("rloo", PolicyGradient(leave_one_out, scale="none", surrogate=score, weight=per_answer, kl=0.05, kl_in="reward"))
-# REINFORCE, Williams 1992, without a baseline
+# REINFORCE, Williams 1992, without a baseline; for one update too
 OBJECTIVES.add("reinforce", PolicyGradient(unchanged, scale="none", surrogate=score, weight=per_answer))
-# REINFORCE++, arXiv:2501.03262: KL of each token in the reward, advantages whitened over the batch; β is OpenRLHF's
+# REINFORCE++, arXiv:2501.03262: KL of each token in the reward, advantages whitened over the batch. Departures: the optimiser's batch,
+# which is the paper's global one where learner.minibatches is 1; the mean over tokens; β is OpenRLHF's
 OBJECTIVES.add("reinforce_pp", PolicyGradient(unchanged, scale="none", whiten=True, weight=per_token, kl=0.01, kl_in="reward"))
 # its -baseline: the group's mean first, and the KL in the loss by k2
 OBJECTIVES.add("reinforce_pp_baseline", PolicyGradient(scale="none", whiten=True, weight=per_token, kl=0.01, kl_estimator=k2))
@@ -68,19 +69,22 @@ def build(config: ObjectiveConfig, max_tokens: int) -> Objective:
     ConfigError for a name that the table has not, or settings that the row has not.
     """
     objective = OBJECTIVES.get(config.name, "objective.name")
+    if isinstance(objective, type):
+        raise ConfigError(
+            f"objective.name: {config.name} names a class; it should name an instance of it, as in `mine = {objective.__name__}()`"
+        )
     if not isinstance(objective, Objective):
-        raise ConfigError(f"objective.name: {config.name} is of type {type(objective).__name__}; an objective is a {Objective.__name__}")
-    given = {name: value for name, value in config.model_dump(exclude={"name"}).items() if value is not None}
+        raise ConfigError(f"objective.name: {config.name} is of type {type(objective).__name__}; it should be an Objective")
+    given = config.model_dump(exclude={"name", "options"}) | config.options
     known: set[str] = {field.name for field in fields(objective)} if is_dataclass(objective) else set()
     if unknown := sorted(given.keys() - known):
-        takes = ", ".join(sorted(known & ObjectiveConfig.model_fields.keys())) or "none"
+        takes = ", ".join(sorted(known - {"budget"})) or "none"
         raise ConfigError("\n".join(f"objective.{name}: {config.name} has no such setting; it takes {takes}" for name in unknown))
     chosen: dict[str, Any] = {name: CHOICES[name][value] if name in CHOICES else value for name, value in given.items()}
     if "budget" in known:
         chosen["budget"] = max_tokens
-    built = replace(objective, **chosen) if chosen else objective  # type: ignore[type-var]  # what has fields is a dataclass
-    if idle := sorted(given.keys() & getattr(built, "idle", frozenset())):
-        raise ConfigError(
-            "\n".join(f"objective.{name}: changes nothing in {config.name}, as its surrogate is; leave it out" for name in idle)
-        )
+    built: Objective = replace(objective, **chosen) if chosen else objective  # type: ignore[type-var]  # what has fields is a dataclass
+    if idle := sorted(given.keys() & built.idle):
+        where = f"in {config.name} with its other settings; leave it out"
+        raise ConfigError("\n".join(f"objective.{name}: changes nothing {where}" for name in idle))
     return built

@@ -1,6 +1,7 @@
 """The mismatch between sampler and learner: two programs compute two distributions from one set of weights; the sampler's drew the tokens.
 
-Truncated importance sampling: what the learner computes is weighed with w = π_old/π_sampled, bounded above.
+Truncated importance sampling (Ionides 2008; for sampler and learner: Yao et al. 2025, "Your efficient RL framework secretly brings you
+off-policy RL training"): the surrogate is weighed with w = π_old/π_sampled, bounded above. The cap is a choice; oat takes 2, TRL 3.
 
 # B rows, T tokens, padded on the right
 """

@@ -9,6 +9,8 @@ What an estimator is worth as a figure and what it does as a term of the loss ar
     k2   (log ρ)²/2    biased                   that of KL(π_θ‖π_ref)
     k3   ρ − 1 − log ρ unbiased, never < 0      that of KL(π_ref‖π_θ), the reverse order
 
+Multiplied by π_θ/π_old, with the gradient through both, k1 and k3 have that of KL(π_θ‖π_ref), on-policy and off it, and k2 has not.
+
 So the paper's "unbiased estimator" (DeepSeekMath, eq. 4) is unbiased in value, not in gradient (arXiv:2510.01555, arXiv:2512.21852).
 
 The gradients are those at one token, given what stands before it. In the loss they leave out what a token leads to: that it brings about
@@ -25,7 +27,7 @@ Divergence = Callable[[Tensor, Tensor], Tensor]
 
 
 def k1(logp_BT: Tensor, reference_logp_BT: Tensor) -> Tensor:
-    """−log ρ. Unbiased in value; ∇k1 = ∇log π_θ, whose mean under π_θ is 0, so it belongs in the reward and not in the loss."""
+    """−log ρ. Unbiased in value; ∇k1 = ∇log π_θ, whose mean under π_θ is 0: it belongs in the reward, or needs the ratio."""
     return logp_BT - reference_logp_BT
 
 

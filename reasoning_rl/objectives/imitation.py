@@ -29,6 +29,11 @@ class Imitation(Objective):
     budget: int = 1
     """L of `weights.per_budget`; the other weights don't ask for it."""
 
+    @property
+    def uses_old_policy(self) -> bool:
+        """See Objective."""
+        return False
+
     def arrange(self, groups: Sequence[Group]) -> list[Sample]:
         """The right answers, with an advantage of 1, which only the journal reads."""
         kept = [(index, row) for index, group in enumerate(groups) for row in _right(group)]

@@ -47,9 +47,7 @@ class Credit:
 
     advantage_T: Tensor
     return_T: Tensor | None = None
-    """What the value model is to foretell."""
-    weight_T: Tensor | None = None
-    """In place of `Sample.weight`."""
+    """What the value model is to predict."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +96,16 @@ class Objective(ABC):
     def needs(self) -> frozenset[Need]:
         """What must be there besides the policy's own log-probabilities."""
         return frozenset()
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """Settings that change nothing beside the others, so that a recipe that names them is refused."""
+        return frozenset()
+
+    @property
+    def uses_old_policy(self) -> bool:
+        """Whether π_old enters. Without it `Batch.old_logp_BT` may hold zeros, and stored answers of any policy will do."""
+        return True
 
     @abstractmethod
     def arrange(self, groups: Sequence[Group]) -> list[Sample]:

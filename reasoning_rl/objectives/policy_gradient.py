@@ -26,8 +26,8 @@ from reasoning_rl.objectives.measures import measured
 from reasoning_rl.objectives.objective import Batch, Before, Credit, Loss, Need, Now, Objective
 from reasoning_rl.objectives.ratios import Ratio, token_ratio
 from reasoning_rl.objectives.returns import to_go
-from reasoning_rl.objectives.samples import answers_of, refuse_infinite, required, sample_of
-from reasoning_rl.objectives.surrogates import Clip, Surrogate, clipped, score
+from reasoning_rl.objectives.samples import answers_of, each_answer, refuse_infinite, required, sample_of
+from reasoning_rl.objectives.surrogates import Clip, Surrogate, clipped, reweighted, score
 from reasoning_rl.objectives.weights import Lengths, Weight, per_sequence
 from reasoning_rl.records import Group, Sample, StepReward
 
@@ -91,10 +91,17 @@ class PolicyGradient(Objective):
 
     @property
     def idle(self) -> frozenset[str]:
-        """Settings that change nothing beside this surrogate."""
-        if self.surrogate is score:
-            return frozenset({"clip_low", "clip_high", "clip_dual"})
-        return frozenset() if self.surrogate is clipped else frozenset({"clip_dual"})
+        """See Objective."""
+        unused: dict[str, bool] = {
+            "clip_low clip_high ratio": self.surrogate is score,
+            "clip_dual": self.surrogate in {score, reweighted},
+            "correction_cap correction_beyond": self.correction == "none",
+            "outcome_step": self.supervision == "outcome",
+            "ddof": self.scale == "none",
+            "epsilon": self.scale == "none" and not self.whiten,
+            "kl_ratio": self.kl_in == "reward",
+        }
+        return frozenset(name for names, is_unused in unused.items() if is_unused for name in names.split())
 
     @property
     def _penalises(self) -> bool:
@@ -111,9 +118,8 @@ class PolicyGradient(Objective):
         Left out are answers without a token, those masked, and those whose advantages are all 0 where nothing else moves them; they still
         count in N. Where `credit` is to follow, all with a token are kept. TrainingError for a reward that is not a finite number.
         """
-        advantages, weights = iter(self._advantages(groups)), iter(self._weights(groups))
-        answers = ((index, row, group) for index, group in enumerate(groups) for row in range(len(group.completions)))
-        samples = [sample_of(group, index, row, next(advantages), next(weights)) for index, row, group in answers]
+        credited = zip(each_answer(groups), self._advantages(groups), self._weights(groups), strict=True)
+        samples = [sample_of(*answer, advantage_T, weight) for answer, advantage_T, weight in credited]
         return [sample for sample in samples if sample.completion_ids and ("before" in self.needs or self._teaches(sample))]
 
     def _teaches(self, sample: Sample) -> bool:
@@ -143,11 +149,11 @@ class PolicyGradient(Objective):
         return _spread(advantages, [len(completion.token_ids) for completion in answers_of(groups)])
 
     def _summed_over_verifiers(self, groups: Sequence[Group]) -> list[Tensor]:
-        """Σ_v |w_v|·norm(w_v·value_v), so that every verifier moves the policy as far as its weight says, however little it varies."""
+        """Σ_v w_v·norm(value_v), so that every verifier moves the policy as far as its weight says, however little it varies."""
         summed = [torch.zeros(len(group.completions), dtype=torch.float64) for group in groups]
         for name, weight in _verifiers(groups).items():
-            parts = [_numbers([verdict.parts[name].weight * verdict.parts[name].value for verdict in group.verdicts]) for group in groups]
-            summed = [total + abs(weight) * advantage for total, advantage in zip(summed, self._normalised(parts), strict=True)]
+            values = [_numbers([verdict.parts[name].value for verdict in group.verdicts]) for group in groups]
+            summed = [total + weight * advantage for total, advantage in zip(summed, self._normalised(values), strict=True)]
         return summed
 
     def _by_steps(self, groups: Sequence[Group]) -> list[Tensor]:
@@ -173,10 +179,11 @@ class PolicyGradient(Objective):
         return normalised(rewards, baseline=self.baseline, scale=self.scale, ddof=self.ddof, epsilon=self.epsilon)
 
     def credit(self, samples: Sequence[Sample], before: Sequence[Before]) -> list[Credit]:
-        """Advantages with the KL taken off the reward, and weights of 0 for tokens outside `top_entropy`."""
+        """Advantages with the KL taken off the reward, and of 0 for tokens outside `top_entropy`."""
         advantages = self._penalised(samples, before) if self._penalises else [_numbers(sample.advantages) for sample in samples]
-        weights = self._of_top_entropy(samples, before) if self.top_entropy < 1 else [None] * len(samples)
-        return [Credit(advantage_T, weight_T=weight_T) for advantage_T, weight_T in zip(advantages, weights, strict=True)]
+        if self.top_entropy < 1:
+            advantages = [advantage_T * is_top_T for advantage_T, is_top_T in zip(advantages, self._top(samples, before), strict=True)]
+        return list(map(Credit, advantages))
 
     def _penalised(self, samples: Sequence[Sample], before: Sequence[Before]) -> list[Tensor]:
         """Without a baseline a token answers for the divergence from itself on (REINFORCE++); a group compares that of whole answers."""
@@ -190,11 +197,11 @@ class PolicyGradient(Objective):
             rows = _spread(advantages, [len(sample.completion_ids) for sample in samples])
         return whitened(rows, epsilon=self.epsilon) if self.whiten else rows
 
-    def _of_top_entropy(self, samples: Sequence[Sample], before: Sequence[Before]) -> list[Tensor]:
-        """The batch's tokens of highest entropy keep their weight, and what is divided by stays. arXiv:2506.01939, eq. 5."""
-        entropies = [known.entropy_T for known in before]
-        least = float(np.quantile(torch.cat(entropies).numpy(), 1 - self.top_entropy))
-        return [sample.weight * (entropy_T >= least).double() for sample, entropy_T in zip(samples, entropies, strict=True)]
+    def _top(self, samples: Sequence[Sample], before: Sequence[Before]) -> list[Tensor]:
+        """True at the tokens of highest entropy among all that the batch learns from. arXiv:2506.01939."""
+        learned = [known.entropy_T for sample, known in zip(samples, before, strict=True) if sample.weight > 0]
+        least = float(np.quantile(torch.cat(learned).numpy(), 1 - self.top_entropy)) if learned else 0.0
+        return [known.entropy_T >= least for known in before]
 
     def loss(self, now: Now, batch: Batch) -> Loss:
         """Σ weight·(w·surrogate + β·divergence − c·entropy) over the tokens of these rows. Reported: see `measures.measured`."""

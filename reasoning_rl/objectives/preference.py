@@ -15,11 +15,10 @@ from itertools import product
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from reasoning_rl.errors import TrainingError
 from reasoning_rl.objectives.divergences import k3
 from reasoning_rl.objectives.measures import summed
 from reasoning_rl.objectives.objective import Batch, Loss, Need, Now, Objective
-from reasoning_rl.objectives.samples import sample_of
+from reasoning_rl.objectives.samples import required, sample_of
 from reasoning_rl.records import Group, Sample
 
 Margin = Callable[[Tensor, Batch], Tensor]
@@ -28,9 +27,7 @@ Margin = Callable[[Tensor, Batch], Tensor]
 
 def reference_margin(logp_BT: Tensor, batch: Batch) -> Tensor:
     """log π(y)/π_ref(y), the sum over the answer's tokens. DPO, arXiv:2305.18290, eq. 5 and 7."""
-    if batch.reference_logp_BT is None:
-        raise TrainingError("objective: this margin is measured from the reference model, yet the batch has none of its log-probabilities")
-    return (logp_BT - batch.reference_logp_BT).sum(1)
+    return (logp_BT - required(batch.reference_logp_BT)).sum(1)
 
 
 def mean_margin(logp_BT: Tensor, batch: Batch) -> Tensor:
@@ -52,6 +49,11 @@ class Preference(Objective):
     @property
     def needs(self) -> frozenset[Need]:
         return frozenset({"pairs", "reference"} if self.margin is reference_margin else {"pairs"})
+
+    @property
+    def uses_old_policy(self) -> bool:
+        """See Objective."""
+        return False
 
     def arrange(self, groups: Sequence[Group]) -> list[Sample]:
         """Both answers of every pair of every group, the right one first; advantages of +1 and −1, which only the journal reads.

@@ -1,9 +1,9 @@
-"""PPO as RLHF uses it: the clipped policy gradient with a value model that foretells the return from every token.
+"""PPO as RLHF uses it: the clipped policy gradient with a value model that predicts the return from every token.
 
 # B rows, one answer each; T tokens, padded on the right
 
     loss = Σ weight · ( −min(ρÂ, clip(ρ)Â) + c_v·½·max((V − R)², (clip(V) − R)²) − c_e·H )       arXiv:1707.06347, eq. 7 and 9, negated
-    clip(V) = V_old ± ε_v around what was foretold before the update;  Â by GAE (arXiv:1506.02438, eq. 16), R = Â + V_old
+    clip(V) = V_old ± ε_v around what was predicted before the update;  Â by GAE (arXiv:1506.02438, eq. 16), R = Â + V_old
 
 The papers leave the rest open. Whitened advantages, the ½, the clip of V and γ 1, λ 0.95, ε_v 0.2, c_v 0.1 are those of OpenAI's code for
 arXiv:1909.08593 (lm-human-preferences); it whitens rewards too, which here stay as they are. β 0.05 was TRL's; InstructGPT
@@ -18,16 +18,17 @@ from math import inf
 import torch
 from torch import Tensor
 
-from reasoning_rl.errors import TrainingError
 from reasoning_rl.objectives.advantages import whitened
 from reasoning_rl.objectives.measures import measured, summed
 from reasoning_rl.objectives.objective import Batch, Before, Credit, Loss, Need, Now, Objective
 from reasoning_rl.objectives.ratios import token_ratio
 from reasoning_rl.objectives.returns import gae, token_rewards
-from reasoning_rl.objectives.samples import answers_of, refuse_infinite, required, sample_of
+from reasoning_rl.objectives.samples import answers_of, each_answer, refuse_infinite, required, sample_of
 from reasoning_rl.objectives.surrogates import Clip, clipped
 from reasoning_rl.objectives.weights import Lengths, Weight, per_token
 from reasoning_rl.records import Group, Sample
+
+_VALUES = "values and returns"
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,13 @@ class ProximalPolicy(Objective):
         """
         for group in groups:
             refuse_infinite(group)
-        answers = [(group, index, row) for index, group in enumerate(groups) for row in range(len(group.completions))]
         tokens_N = torch.tensor([len(completion.token_ids) for completion in answers_of(groups)], dtype=torch.float64)
-        weights = self.weight(Lengths(tokens_N, self.budget)).tolist()
-        samples = [
-            sample_of(group, index, row, group.verdicts[row].reward, weight)
-            for (group, index, row), weight in zip(answers, weights, strict=True)
-        ]
+        weighed = zip(each_answer(groups), self.weight(Lengths(tokens_N, self.budget)).tolist(), strict=True)
+        samples = [sample_of(group, index, row, group.rewards[row], weight) for (group, index, row), weight in weighed]
         return [sample for sample in samples if sample.completion_ids]
 
     def credit(self, samples: Sequence[Sample], before: Sequence[Before]) -> list[Credit]:
-        """Â of every token, whitened over the whole batch, and R from Â as it was before: the value model foretells rewards, not ranks."""
+        """Â of every token, whitened over the whole batch, and R from Â as it was before: the value model predicts rewards, not ranks."""
         estimates = [self._estimate(sample.reward, known) for sample, known in zip(samples, before, strict=True)]
         advantages = [advantage_T for advantage_T, _ in estimates]
         if self.whiten:
@@ -83,7 +80,7 @@ class ProximalPolicy(Objective):
     def _estimate(self, reward: float, known: Before) -> tuple[Tensor, Tensor]:
         reference_logp_T = required(known.reference_logp_T) if self.kl > 0 else None
         reward_T = token_rewards(reward, known.logp_T, reference_logp_T, self.kl)
-        return gae(reward_T, _foretold(known.value_T), self.gamma, self.lam)
+        return gae(reward_T, required(known.value_T, _VALUES), self.gamma, self.lam)
 
     def loss(self, now: Now, batch: Batch) -> Loss:
         """Σ weight·(surrogate + c_v·value loss − c_e·entropy) over the tokens of these rows.
@@ -102,7 +99,7 @@ class ProximalPolicy(Objective):
 
     def _value_loss(self, now: Now, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """½·max((V − R)², (clip(V) − R)²) of each token, and what to report of it."""
-        value_BT, old_BT, return_BT = map(_foretold, (now.value_BT, batch.old_value_BT, batch.return_BT))
+        value_BT, old_BT, return_BT = (required(known, _VALUES) for known in (now.value_BT, batch.old_value_BT, batch.return_BT))
         bounded_BT = value_BT.clamp(old_BT - self.value_clip, old_BT + self.value_clip)
         free_BT, held_BT = (value_BT - return_BT).square(), (bounded_BT - return_BT).square()
         loss_BT = torch.maximum(free_BT, held_BT) / 2
@@ -115,9 +112,3 @@ class ProximalPolicy(Objective):
             "value/error": (old_BT - return_BT).square(),
         }
         return loss_BT, summed(measures, batch.mask_BT)
-
-
-def _foretold(values: Tensor | None) -> Tensor:
-    if values is None:
-        raise TrainingError("this objective needs a value model, yet the batch has no values or returns")
-    return values

@@ -1,4 +1,4 @@
-"""What follows from a token: rewards that come later, and how much better they are than was foretold.
+"""What follows from a token: rewards that come later, and how much better they are than was predicted.
 
 # T tokens of one answer; everything in float64
 

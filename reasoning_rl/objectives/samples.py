@@ -1,7 +1,7 @@
 """From the answers of groups to samples, and what must be there for them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +13,11 @@ from reasoning_rl.records import Completion, Group, Sample
 def answers_of(groups: Sequence[Group]) -> list[Completion]:
     """All of them, group by group."""
     return [completion for group in groups for completion in group.completions]
+
+
+def each_answer(groups: Sequence[Group]) -> Iterator[tuple[Group, int, int]]:
+    """Group, its index and the answer's row in it: what `sample_of` begins with."""
+    return ((group, index, row) for index, group in enumerate(groups) for row in range(len(group.completions)))
 
 
 def sample_of(group: Group, index: int, row: int, advantage: Tensor | float, weight: float) -> Sample:
@@ -37,8 +42,8 @@ def refuse_infinite(group: Group) -> None:
         raise TrainingError(f"problem {group.prompt.problem.id}: rewards must be finite numbers; found {group.rewards}")
 
 
-def required(reference_logp: Tensor | None) -> Tensor:
-    """The reference's log-probabilities, which must be there."""
-    if reference_logp is None:
-        raise TrainingError("objective.kl is above 0, yet the batch has no log-probabilities of the reference model")
-    return reference_logp
+def required(known: Tensor | None, what: str = "log-probabilities of the reference model") -> Tensor:
+    """What the batch must have for this objective. TrainingError where it has not."""
+    if known is None:
+        raise TrainingError(f"this objective, as it is set, needs {what}, and the batch has none")
+    return known

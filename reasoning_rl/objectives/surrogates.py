@@ -21,7 +21,7 @@ class Clip:
     low: float
     high: float
     dual: float = inf
-    """c of dual-clip PPO (arXiv:1912.09729, eq. 5): where A < 0 the loss is at most c·|A|, however likely the token has become."""
+    """c of dual-clip PPO (arXiv:1912.09729): where A < 0 the loss is at most c·|A|, however likely the token has become."""
 
 
 Surrogate = Callable[[Tensor, Tensor, Tensor, Clip], Tensor]
@@ -44,5 +44,5 @@ def reweighted(ratio_BT: Tensor, logp_BT: Tensor, advantage_BT: Tensor, clip: Cl
 
 
 def score(ratio_BT: Tensor, logp_BT: Tensor, advantage_BT: Tensor, clip: Clip) -> Tensor:  # noqa: ARG001  # no ratio, so nothing to clip
-    """−A·log π, right on-policy. REINFORCE, Williams 1992; RLOO, arXiv:2402.14740, eq. 8."""
+    """−A·log π, right on-policy. REINFORCE, Williams 1992; RLOO, arXiv:2402.14740."""
     return -advantage_BT * logp_BT

@@ -45,5 +45,5 @@ def per_budget(lengths: Lengths) -> Tensor:
 
 
 def per_answer(lengths: Lengths) -> Tensor:
-    """1 / N: an answer counts as the sum of its tokens, log π(o) as a whole. RLOO, arXiv:2402.14740, eq. 8; REINFORCE."""
+    """1 / N: an answer counts as the sum of its tokens, log π(o) as a whole. RLOO, arXiv:2402.14740; REINFORCE."""
     return torch.full_like(lengths.tokens_N, 1 / max(len(lengths.tokens_N), 1))

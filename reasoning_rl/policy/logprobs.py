@@ -19,7 +19,7 @@ def token_logprobs(
     Only `chunk` × V logits exist at a time; the backward computes them again. The entropy carries a gradient when asked to.
     """
     with policy.precision():
-        hidden_MD = hidden_states(policy, packing)
+        hidden_MD = hidden_states(policy.model.base_model, packing)
         head = policy.model.get_output_embeddings()
         parts = [
             checkpoint(_logprobs, head, hidden, tokens, temperature, entropy_gradient, use_reentrant=False)

@@ -43,9 +43,7 @@ class Policy:
 
     def precision(self) -> contextlib.AbstractContextManager[Any]:
         """The autocast to run the model under."""
-        if self.autocast is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=self.autocast)
+        return precision(self.device, self.autocast)
 
     def save(self, folder: Path) -> None:
         """A Hugging Face folder that transformers and vLLM load as it is."""
@@ -54,11 +52,14 @@ class Policy:
         self.tokenizer.save_pretrained(folder)
 
 
-def hidden_states(policy: Policy, packing: Packing) -> torch.Tensor:
-    """Last hidden state at each predicting position, (M, width)."""
-    flat = policy.model.base_model(
-        input_ids=packing.ids_N[None], position_ids=packing.positions_N[None], layout=packing, use_cache=False
-    ).last_hidden_state[0]
+def precision(device: torch.device, autocast: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:
+    """Autocast to this type, or nothing."""
+    return contextlib.nullcontext() if autocast is None else torch.autocast(device.type, dtype=autocast)
+
+
+def hidden_states(body: torch.nn.Module, packing: Packing) -> torch.Tensor:
+    """Last hidden state of a model's layers at each predicting position, (M, width)."""
+    flat = body(input_ids=packing.ids_N[None], position_ids=packing.positions_N[None], layout=packing, use_cache=False).last_hidden_state[0]
     chosen: torch.Tensor = flat.index_select(0, packing.predicting_M)
     return chosen
 

@@ -73,8 +73,17 @@ def _all_mistakes(where: str, found: list[str]) -> ReasoningRLError:
     return ConfigError("\n".join([f"{where}: {len(found)} mistakes", *(f"  {line}" for line in found)]))
 
 
+def folder_name(wanted: str) -> str:
+    """What a run may be called that would be called this.
+
+    >>> folder_name("mine.py:row"), folder_name("../my recipe"), folder_name("…")
+    ('mine.py-row', 'my-recipe', 'run')
+    """
+    return _NOT_IN_A_NAME.sub("-", wanted).lstrip(".-") or "run"
+
+
 def _named_after(recipe: str | Path) -> _Tree:
-    return {"name": _NOT_IN_A_NAME.sub("-", Path(recipe).stem if _is_path(recipe) else str(recipe)).lstrip(".-") or "run"}
+    return {"name": folder_name(Path(recipe).stem if _is_path(recipe) else str(recipe))}
 
 
 def _layers(recipe: str | Path, seen: tuple[str, ...], beside: Path | None = None) -> list[_Tree]:

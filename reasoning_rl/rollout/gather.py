@@ -28,7 +28,7 @@ class Gathered:
 
     @property
     def groups(self) -> list[Group]:
-        """All of them: figures of the kept ones alone would flatter a weak policy and slander a strong one."""
+        """All of them: figures of the kept ones alone would be biased."""
         return [*self.kept, *self.others]
 
 

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 from reasoning_rl.config import LearnerConfig
 from reasoning_rl.errors import ConfigError, RunError, first_line
 from reasoning_rl.journal import rollout_steps
-from reasoning_rl.objectives.imitation import Imitation
 from reasoning_rl.objectives.objective import Objective
-from reasoning_rl.objectives.preference import Preference
 from reasoning_rl.records import Completion, Group, Prompt, Score, Verdict
 from reasoning_rl.rollout.gather import Gathered, Phase
 
@@ -73,7 +71,7 @@ def stored_files(place: Path) -> list[Path]:
 
 def refuse_unfit(objective: Objective, learner: LearnerConfig) -> None:
     """ConfigError where the objective can't learn from stored answers as they are."""
-    if not isinstance(objective, Preference | Imitation) and learner.old_logprobs == "learner":
+    if objective.uses_old_policy and learner.old_logprobs == "learner":
         raise ConfigError(
             "train.rollouts: another policy sampled these answers, so that learner.old_logprobs 'learner' would not be π_old; with this "
             "objective it should be 'engine', as stored. Preferences and imitation (dpo, simpo, raft) need none"

@@ -10,7 +10,7 @@ from PIL import Image
 from reasoning_rl.eval.metrics import Measure
 from reasoning_rl.eval.plots import course_grid, gains_plot, passk_plot, reward_curve
 from reasoning_rl.eval.report import Report
-from reasoning_rl.eval.statistics import Interval
+from reasoning_rl.eval.statistics import Difference, Interval
 
 
 def report(name: str, *ks: int) -> Report:
@@ -78,5 +78,13 @@ def test_courses_without_a_line_are_an_empty_frame(tmp_path: Path, courses: dict
 
 def test_gains_are_drawn_with_their_intervals(tmp_path: Path) -> None:
     gains = {"one": Interval(0.3, 0.2, 0.4), "another": Interval(-0.1, -0.2, 0.05)}
-    assert colours(gains_plot(gains, tmp_path / "gains.png")) > 10
-    assert gains_plot({}, tmp_path / "none.png").stat().st_size > 0
+    assert colours(gains_plot(gains, {}, tmp_path / "gains.png")) > 10
+    assert gains_plot({}, {}, tmp_path / "none.png").stat().st_size > 0
+
+
+def test_differences_stand_beside_the_gains(tmp_path: Path) -> None:
+    gains = {"one": Interval(0.3, 0.2, 0.4), "another": Interval(0.2, 0.1, 0.3)}
+    alone = gains_plot(gains, {}, tmp_path / "alone.png")
+    beside = gains_plot(gains, {"another": Difference(-0.1, -0.11, -0.09, 0.01)}, tmp_path / "beside.png")
+    with Image.open(alone) as one, Image.open(beside) as two:
+        assert two.width > one.width

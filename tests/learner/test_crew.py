@@ -57,7 +57,9 @@ def answered(crew: Crew) -> list[Group]:
     """Four answers to each text, those with an odd number of different tokens right."""
     prompts = make_prompts(crew.local.policy, TEXTS)
     return [
-        Group(prompt, tuple(row), tuple(Verdict(float(len(set(answer.token_ids)) % 2)) for answer in row))
+        Group(
+            prompt, tuple(row), tuple(Verdict(float(odd), correct=odd) for odd in (len(set(answer.token_ids)) % 2 == 1 for answer in row))
+        )
         for prompt, row in zip(prompts, crew.generate(prompts, Sampling(n=4, max_tokens=12, seed=5)), strict=True)
     ]
 
@@ -78,7 +80,11 @@ def trained(processes: int, folder: str, objective: ObjectiveConfig) -> tuple[li
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", [ObjectiveConfig(kl=0.0), ObjectiveConfig(name="ppo")], ids=lambda objective: objective.name)
+@pytest.mark.parametrize(
+    "objective",
+    [ObjectiveConfig(kl=0.0), ObjectiveConfig(name="ppo"), ObjectiveConfig(name="reinforce_pp"), ObjectiveConfig(name="dpo")],
+    ids=lambda objective: objective.name,
+)
 def test_two_workers_answer_and_learn_as_one(folder: str, objective: ObjectiveConfig) -> None:
     alone, weights_alone, (one,) = trained(1, folder, objective)
     both, weights_both, (first, second) = trained(2, folder, objective)

@@ -196,15 +196,13 @@ def process(case: Case, *, outcome: bool = True) -> Advantages:
     return advantages
 
 
-def normalised_then_summed(case: Case) -> Advantages:
-    """Σ_v |w_v|·norm(w_v·value_v), norm over the group."""
+def normalised_then_summed(case: Case, normalised: Callable[[Sequence[float]], list[float]] = standardised) -> Advantages:
+    """Σ_v w_v·norm(value_v), norm over the group."""
     advantages = {}
     for group in case.groups:
         for i, answer in enumerate(group):
-            by_verifier = [
-                (w, standardised([a.parts[v].weight * a.parts[v].value for a in group])[i]) for v, (w, _) in answer.parts.items()
-            ]
-            advantages[answer] = [sum(abs(w) * A for w, A in by_verifier)] * len(answer)
+            by_verifier = [(w, normalised([a.parts[v].value for a in group])[i]) for v, (w, _) in answer.parts.items()]
+            advantages[answer] = [sum(w * A for w, A in by_verifier)] * len(answer)
     return advantages
 
 
@@ -311,8 +309,13 @@ def dr_grpo(case: Case) -> Tensor:
     return -sum_of_tokens(case, clip_of(for_every_token(case, centred), 0.2, 0.2)) / BUDGET
 
 
+def dr_grpo_by_verifier(case: Case) -> Tensor:
+    """The same with advantages of each verifier's values, weighed and summed."""
+    return -sum_of_tokens(case, clip_of(normalised_then_summed(case, centred), 0.2, 0.2)) / BUDGET
+
+
 def dapo(case: Case) -> Tensor:
-    """DAPO, arXiv:2503.14476, eq. 8 and 9."""
+    """DAPO, arXiv:2503.14476, eq. 8."""
     return -mean_over_tokens(case, clip_of(for_every_token(case, standardised), 0.2, 0.28))
 
 
@@ -409,7 +412,7 @@ def with_entropy(case: Case, coefficient: float) -> Tensor:
 
 
 def forking_tokens(case: Case, share: float) -> Tensor:
-    """DAPO's J with 1[H_t ≥ τ], τ the (1 − ρ) quantile of the batch's entropies. arXiv:2506.01939, §5."""
+    """DAPO's J with 1[H_t ≥ τ], τ the (1 − ρ) quantile of the batch's entropies. arXiv:2506.01939."""
     surrogate = clip_of(for_every_token(case, standardised), 0.2, 0.28)
     H = {answer: entropy_of(answer.old_logits).tolist() for answer in case.answers}
     tau = quantile([h for row in H.values() for h in row], 1 - share)

@@ -71,3 +71,26 @@ def test_k3_is_never_negative_in_single_precision() -> None:
     estimate = k3(torch.zeros(4), log_rho)
     assert (estimate >= 0).all()
     assert estimate[0].item() == pytest.approx(5e-9, rel=0.01)
+
+
+@pytest.mark.parametrize("divergence", [k1, k3])
+def test_weighed_by_the_ratio_k1_and_k3_have_the_gradient_of_the_divergence(divergence: Divergence) -> None:
+    # E_old[ρ_θ·k] is E_θ[k], which is KL(π_θ‖π_ref) for every θ: on-policy and off it
+    logits, old = policy(), torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
+    truth = gradient(kl(logits.log_softmax(-1), REFERENCE_LOGP), logits)
+    for drawn_from in (old, logits.detach().softmax(-1)):
+        found = gradient(reweighed(divergence, logits, drawn_from), logits)
+        assert found.tolist() == pytest.approx(truth.tolist(), abs=1e-14)
+
+
+def test_weighed_by_the_ratio_k2_has_not() -> None:
+    logits = policy()
+    truth = gradient(kl(logits.log_softmax(-1), REFERENCE_LOGP), logits)
+    found = gradient(reweighed(k2, logits, logits.detach().softmax(-1)), logits)
+    assert (found - truth).abs().max() > 0.01
+
+
+def reweighed(divergence: Divergence, logits: Tensor, old: Tensor) -> Tensor:
+    """Σ_x π_old(x)·π_θ(x)/π_old(x)·k(x), the gradient through both factors."""
+    logp = logits.log_softmax(-1)
+    return (old * (logp - old.log()).exp() * divergence(logp, REFERENCE_LOGP)).sum()

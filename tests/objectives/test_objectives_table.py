@@ -79,7 +79,8 @@ def test_every_choice_that_the_config_takes_can_be_built() -> None:
     ]
     assert ("weight", "answer") in found
     for setting, choice in found:
-        assert getattr(built(ObjectiveConfig.model_validate({setting: choice})), setting) is not None
+        beside = {"correction": "token"} if setting == "correction_beyond" else {}
+        assert getattr(built(ObjectiveConfig.model_validate({**beside, setting: choice})), setting) is not None
 
 
 @pytest.mark.parametrize(
@@ -175,12 +176,39 @@ def test_setting_that_an_objective_has_not_is_refused(own_file: Path) -> None:
 
 
 def test_thing_that_is_no_objective_is_refused(own_file: Path) -> None:
-    with pytest.raises(ConfigError, match=r"objective\.name: .*:wrong is of type int; an objective is a Objective"):
+    with pytest.raises(ConfigError, match=r"objective\.name: .*:wrong is of type int; it should be an Objective"):
         build(ObjectiveConfig(name=f"{own_file}:wrong"), max_tokens=64)
 
 
+def test_class_in_place_of_an_objective_is_refused(own_file: Path) -> None:
+    with pytest.raises(ConfigError, match=r"names a class; it should name an instance of it, as in `mine = Nothing\(\)`"):
+        build(ObjectiveConfig(name=f"{own_file}:Nothing"), max_tokens=64)
+
+
+def test_fields_of_an_objective_of_your_own_are_options(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(SHARPER)
+    name = f"{tmp_path / 'mine.py'}:sharper"
+    assert build(ObjectiveConfig(name=name, options={"tau": 0.5}), max_tokens=64) == build(
+        ObjectiveConfig(name=f"{name}_half"), max_tokens=64
+    )
+    with pytest.raises(ConfigError, match=r"objective\.tua: .* has no such setting; it takes .*tau"):
+        build(ObjectiveConfig(name=name, options={"tua": 0.5}), max_tokens=64)
+
+
+SHARPER = """
+from dataclasses import dataclass
+from reasoning_rl.objectives.policy_gradient import PolicyGradient
+
+@dataclass(frozen=True)
+class Sharper(PolicyGradient):
+    tau: float = 1.0
+
+sharper, sharper_half = Sharper(), Sharper(tau=0.5)
+"""
+
+
 def test_settings_that_the_surrogate_leaves_idle_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"objective\.clip_high: changes nothing in rloo, as its surrogate is; leave it out"):
+    with pytest.raises(ConfigError, match=r"objective\.clip_high: changes nothing in rloo with its other settings; leave it out"):
         build(ObjectiveConfig(name="rloo", clip_high=0.3), max_tokens=64)
     with pytest.raises(ConfigError, match=r"objective\.clip_dual: changes nothing in cispo"):
         build(ObjectiveConfig(name="cispo", clip_dual=3), max_tokens=64)

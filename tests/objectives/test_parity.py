@@ -34,11 +34,6 @@ class Credited:
     sample: Sample
     credit: Credit
 
-    @property
-    def weight_T(self) -> Tensor:
-        given = self.credit.weight_T
-        return torch.full((len(self.answer),), self.sample.weight, dtype=torch.float64) if given is None else given
-
 
 def credited(case: Case, objective: Objective) -> list[Credited]:
     """What the learner does with a batch before its first update."""
@@ -62,7 +57,7 @@ def loss_of(objective: Objective, chosen: Sequence[Credited]) -> Tensor:
     batch = Batch(
         mask_BT=padded([[1.0] * len(answer) for answer in answers]).bool(),
         advantage_BT=padded([entry.credit.advantage_T for entry in chosen]),
-        weight_BT=padded([entry.weight_T for entry in chosen]),
+        weight_BT=padded([[entry.sample.weight] * len(entry.answer) for entry in chosen]),
         old_logp_BT=padded([answer.old for answer in answers]),
         sampled_logp_BT=padded([answer.sampled for answer in answers]),
         reference_logp_BT=padded([answer.reference for answer in answers]) if "reference" in objective.needs else None,
@@ -183,6 +178,7 @@ SWITCHES = (
         ),
         Claim("grpo", {"kl": 0, "supervision": "process"}, grpo_like(papers.process)),
         Claim("grpo", {"kl": 0, "combine": "normalise_then_sum"}, grpo_like(papers.normalised_then_summed)),
+        Claim("dr_grpo", {"combine": "normalise_then_sum"}, papers.dr_grpo_by_verifier),
         Claim("grpo", {"kl": 0, "combine": "sum_then_normalise"}, outcome(papers.standardised)),
         Claim("grpo", {"kl": 0, "scale": "none"}, outcome(papers.centred)),
         Claim("grpo", {"kl": 0, "scale": "none", "baseline": "others"}, outcome(papers.against_the_others)),

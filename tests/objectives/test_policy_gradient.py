@@ -109,7 +109,7 @@ def test_reference_is_needed_for_a_kl_term_only() -> None:
 
 def test_missing_reference_is_said() -> None:
     logp_BT, rows = batch([1.0], [1.0])
-    with pytest.raises(TrainingError, match="no log-probabilities of the reference"):
+    with pytest.raises(TrainingError, match="needs log-probabilities of the reference model, and the batch has none"):
         WITH_KL.loss(now_of(logp_BT), rows)
 
 
@@ -279,8 +279,19 @@ def test_top_entropy_keeps_the_tokens_of_the_whole_batch_that_were_least_sure() 
     samples = choosy.arrange([group((2, 1.0), (3, 0.0))])
     entropies = [row(4.0, 0.0)[0], row(1.0, 3.0, 2.0)[0]]
     given = choosy.credit(samples, [Before(torch.zeros_like(entropy_T), entropy_T) for entropy_T in entropies])
-    weights = [credit.weight_T for credit in given]
-    assert [None if w is None else w.tolist() for w in weights] == [[1 / 4, 0], pytest.approx([0, 1 / 6, 0])]
+    assert [credit.advantage_T.tolist() for credit in given] == [pytest.approx([1, 0], abs=1e-5), pytest.approx([0, -1, 0], abs=1e-5)]
+
+
+def test_masked_answers_have_no_say_in_which_entropies_are_high() -> None:
+    # the answer cut off has entropies of 9; of the other's 1, 2 and 3 the upper half lies at or above the median
+    choosy = PolicyGradient(top_entropy=0.5, mask_truncated=True)
+    whole, cut = (2, 1.0), (3, 0.0)
+    made = group(cut, whole)
+    truncated = replace(made, completions=(made.completions[0], replace(made.completions[1], finish_reason="length")))
+    samples = choosy.arrange([truncated])
+    entropies = [row(1.0, 3.0, 2.0)[0], row(9.0, 9.0)[0]]
+    (credit, _) = choosy.credit(samples, [Before(torch.zeros_like(entropy_T), entropy_T) for entropy_T in entropies])
+    assert credit.advantage_T.tolist() == pytest.approx([0, -1, -1], abs=1e-5)
 
 
 def test_correction_without_log_probabilities_of_the_engine_is_refused() -> None:

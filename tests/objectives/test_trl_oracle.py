@@ -49,7 +49,8 @@ class Match:
     theirs: dict[str, Any]
 
     def ours(self, batch: Case) -> Tensor:
-        return ours(batch, self.name, **LIKE_TRL, **self.settings)
+        divides = {} if self.name == "dr_grpo" else LIKE_TRL  # by no standard deviation there
+        return ours(batch, self.name, **divides, **self.settings)
 
     def __str__(self) -> str:
         return "-".join([self.name, *(f"{key}={value}" for key, value in self.settings.items())])

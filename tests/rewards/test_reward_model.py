@@ -61,6 +61,27 @@ def test_a_chat_template_is_used_where_there_is_one(tmp_path: Path) -> None:
     assert judged("b", model=folder).reward == pytest.approx(torch.sigmoid(logits(model, 4, 1, 2, 5, 2)).item(), abs=1e-6)
 
 
+def test_a_process_model_reads_the_answer_up_to_the_end_of_each_line(tmp_path: Path) -> None:
+    folder, model = saved(tmp_path)
+    reward = Reward({"process_model": VerifierConfig(options={"model": folder})})
+    reward.prepare()
+    score = reward.verdict(Completion("b \n\n a b", (1,)), PROBLEM).scores["process_model"]
+    first, second = (torch.sigmoid(logits(model, 1, 2, *ids)).item() for ids in ((2,), (2, 1, 2)))
+    assert [step.end for step in score.steps] == [1, 8]
+    assert [step.value for step in score.steps] == pytest.approx([first, second], abs=1e-6)
+    assert score.value == pytest.approx(min(first, second), abs=1e-6)
+
+
+def test_an_empty_answer_has_no_step_and_no_value(tmp_path: Path) -> None:
+    folder, _ = saved(tmp_path)
+    score = (
+        Reward({"process_model": VerifierConfig(options={"model": folder})})
+        .verdict(Completion(" \n", (1,)), PROBLEM)
+        .scores["process_model"]
+    )
+    assert (score.value, score.steps) == (0.0, ())
+
+
 @pytest.mark.parametrize("options", [{"max_tokens": 3}, {}])
 def test_what_is_too_long_loses_its_beginning(tmp_path: Path, options: dict[str, int]) -> None:
     folder, model = saved(tmp_path, chat=True)
@@ -101,7 +122,7 @@ def test_a_worker_loads_it_before_the_deadline_of_the_first_answer_runs(tmp_path
     rewards = {"reward_model": VerifierConfig(options={"model": folder})}
     with Judge(rewards, JudgeConfig(deadline_s=1.0)) as judge:  # importing transformers alone takes longer
         (verdict,) = judge.judge([(Completion("b a", (1,)), PROBLEM)])
-    assert verdict.scores["reward_model"].reason == f"LABEL_0 of {folder}"
+    assert verdict.scores["reward_model"].reason == f"logit of {folder}"
     assert verdict.reward == pytest.approx(torch.sigmoid(logits(model, 1, 2, 2, 1)).item(), abs=1e-6)
 
 
