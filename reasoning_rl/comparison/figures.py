@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
+from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,9 +79,9 @@ class Standing:
         return tuple(outcome.run.seed for outcome in self.outcomes)
 
     def cost(self, name: str) -> float | None:
-        """Mean over the seeds; None where none reported it."""
+        """Median over the seeds, which a busy hour of the machine doesn't move; None where none reported it."""
         known = [outcome.costs[name] for outcome in self.outcomes if name in outcome.costs]
-        return fmean(known) if known else None
+        return median(known) if known else None
 
 
 def standings(plan: Plan) -> list[Standing]:
