@@ -78,7 +78,8 @@ def test_all_mistakes_of_a_recipe_are_told_at_once() -> None:
         Reward(recipe)
     first, second, third = str(mistake.value).splitlines()
     assert first.startswith(
-        "rewards.symbolc: no such verifier; known: cosine, format, gsm8k, language, length, math, process_model, repetition, reward_model, steps"
+        "rewards.symbolc: no such verifier; "
+        "known: cosine, format, gsm8k, language, length, math, process_model, repetition, reward_model, steps"
     )
     assert second.endswith("Did you mean 'format'?")
     assert third == "rewards.length.options.max_token: no such option; known: cache, max_tokens. Did you mean 'max_tokens'?"
