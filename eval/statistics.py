@@ -106,7 +106,8 @@ def sign_flip(differences: Values, flips: int = 9999, seed: int = 0) -> float:
 def _all_signs(count: int) -> Values:
     """All 2^count rows of ±1."""
     bits = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
-    return bits.astype(np.float64) * 2 - 1
+    signs: Values = bits.astype(np.float64) * 2 - 1
+    return signs
 
 
 def _resampled_means(values: Values, resamples: int, seed: int) -> Values:
