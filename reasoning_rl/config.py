@@ -115,6 +115,19 @@ class ArchitectureConfig(Section):
         return self
 
 
+class LoRAConfig(Section):
+    """Low-rank adapters that are trained in the weights' stead (arXiv:2106.09685), through peft. The cold start trains the weights.
+
+    There is no dropout: the learner would score another policy than the one that sampled.
+    """
+
+    rank: PositiveInt = 16
+    alpha: PositiveFloat = 32.0
+    """α: the product of the two matrices counts α/rank times."""
+    targets: list[str] = []
+    """Linear layers that get adapters, by the end of their names, such as `q_proj`; all but the output embedding if empty."""
+
+
 class PolicyConfig(Section):
     model: str | None = None
     """A Hugging Face folder or hub id; None builds `architecture` from nothing."""
@@ -126,8 +139,11 @@ class PolicyConfig(Section):
     autocast: Literal["auto", "off", "bfloat16"] = "auto"
     """Matrix products in bfloat16; `auto` where the processor gains from it. Attention is in float32 on CPUs: bfloat16 is slow there."""
     gradient_checkpointing: bool = False
-    logprob_chunk: PositiveInt = 4096
-    """Tokens whose logits exist at one time."""
+    logits_mib: PositiveInt = 512
+    """Memory for logits and what is computed from them, whatever the vocabulary: it decides how many tokens have theirs at one time."""
+    lora: LoRAConfig | None = None
+    compile: bool = False
+    """Let torch.compile fuse what each layer does outside attention. The first steps wait for it."""
 
 
 class ColdStartConfig(Section):
@@ -148,9 +164,25 @@ class ColdStartConfig(Section):
     max_grad_norm: PositiveFloat = 1.0
 
 
+class VLLMConfig(Section):
+    """How vLLM shares the machine with the learner. None of it changes what is sampled, but for rounding."""
+
+    memory: Annotated[float, Field(gt=0, lt=1)] = 0.45
+    """Share of the GPU's memory for its weights and its attention cache. The learner has the rest, and with `sleep` all."""
+    cpu_cache_gib: PositiveFloat = 1.0
+    """Size of that cache on a CPU."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of its weights and arithmetic; `auto` takes what the policy computes in on a GPU, and the type of the policy's weights on a CPU."""
+    sleep: bool = True
+    """Give the GPU's memory back while the learner works."""
+    eager: bool = False
+    """No CUDA graphs: it starts sooner and samples more slowly. On a CPU it is always so."""
+
+
 class SamplingConfig(Section):
-    engine: Literal["auto", "local"] = "auto"
-    """`local` is the engine of this package. `auto` is the same, as long as vLLM isn't among the engines."""
+    engine: Literal["auto", "local", "vllm"] = "auto"
+    """`local` is the engine of this package, `vllm` that of vLLM. `auto` takes vLLM where there are a GPU and vLLM, and else `local`."""
+    vllm: VLLMConfig = VLLMConfig()
     prompts_per_step: PositiveInt = 32
     group_size: Annotated[int, Field(ge=2)] = 16
     """G, answers per prompt: the baseline is their mean, so one is not enough."""
@@ -162,11 +194,17 @@ class SamplingConfig(Section):
     stop: list[str] = []
     """Texts that end an answer, kept in it; the end-of-sequence token always does."""
     batch_rows: PositiveInt = 1024
-    """Answers that the local engine samples at a time."""
+    """Answers that are sampled at a time."""
     dynamic: bool = False
     """Learn only from groups with right and wrong answers, and ask more questions until there are `prompts_per_step` of them (DAPO)."""
     max_rounds: PositiveInt = 10
     """Of questions in a step of dynamic sampling; the step makes do with the groups there are then."""
+
+    @model_validator(mode="after")
+    def _accepted_by_vllm(self) -> Self:
+        if self.engine == "vllm" and self.temperature > 2:
+            raise ValueError(f"temperature: vLLM takes 2 at most, found {self.temperature}; engine 'local' takes more")
+        return self
 
 
 class VerifierConfig(Section):
@@ -264,6 +302,12 @@ class LearnerConfig(Section):
     final_fraction: Fraction = 0.1
     """The rate falls linearly to this share of itself at the last step."""
     max_grad_norm: PositiveFloat = 1.0
+    optimizer: Literal["adamw", "adamw8bit", "paged_adamw8bit"] = "adamw"
+    """AdamW with moments in float32; in eight bits, by bitsandbytes, a quarter of the memory; or those in pages that leave a full GPU."""
+    adamw_kernel: Literal["auto", "loop", "foreach", "fused"] = "auto"
+    """Which of torch's implementations of `adamw`: `auto` is `fused` on a GPU, the leanest and fastest there, and `loop` on a CPU."""
+    master_weights: bool = False
+    """With policy.dtype=bfloat16: step on float32 copies of the weights, so that no update is too small for bfloat16's eight bits."""
     epochs: PositiveInt = 1
     """Passes over the samples of a step (μ of DeepSeekMath's Algorithm 1)."""
     minibatches: PositiveInt = 1
@@ -285,6 +329,12 @@ class TrainConfig(Section):
     """Of sampling and of the order of the problems; None takes the recipe's. Runs that differ in it alone share data and cold start."""
     rollouts: Path | None = None
     """A run's folder, whose stored answers are learned from in place of new ones, step by step and over again."""
+    off_policy_steps: Literal[0, 1] = 0
+    """1: a step's answers are sampled while the learner works on the step before, by the weights from before its update. They need
+    `objective.correction`, or `learner.old_logprobs` `engine`. All engines but vLLM on a GPU with `sampling.vllm.sleep` false sample them
+    before the update instead, which saves no time."""
+    warn_mismatch_kl: PositiveFloat | None = 0.01
+    """KL between sampler and learner, in nats a token, above which a run says so, once; null for never. prime-rl's tests hold it below."""
     eval_every: NonNegativeInt = 40
     """Steps between evaluations on a slice of the held-out problems; 0 for none."""
     eval_problems: PositiveInt = 100
@@ -344,6 +394,9 @@ class Config(Section):
             self._truncated_logprobs,
             self._idle_correction,
             self._dynamic_rollouts,
+            self._stored_ahead,
+            self._idle_masters,
+            self._moved_adapters,
         )
         contradictions = [said for check in checks if (said := check())]
         if contradictions:
@@ -383,6 +436,23 @@ class Config(Section):
         if self.train.rollouts is None or not self.sampling.dynamic:
             return None
         return "sampling.dynamic asks for more answers, which train.rollouts has not; leave one of them out"
+
+    def _idle_masters(self) -> str | None:
+        if not self.learner.master_weights or self.policy.dtype == "bfloat16":
+            return None
+        return f"learner.master_weights: needs policy.dtype 'bfloat16', found {self.policy.dtype!r}, which has nothing to copy"
+
+    def _moved_adapters(self) -> str | None:
+        """The reference is the policy with its adapters off, which no update moves."""
+        every = self.learner.reference_every
+        if self.policy.lora is None or not every:
+            return None
+        return f"learner.reference_every: {every} needs a reference of its own, which policy.lora has not; set it to 0"
+
+    def _stored_ahead(self) -> str | None:
+        if self.train.rollouts is None or not self.train.off_policy_steps:
+            return None
+        return "train.off_policy_steps samples ahead of the learner, and with train.rollouts nothing is sampled; leave one of them out"
 
     def _truncated_logprobs(self) -> str | None:
         """The engine's log-probabilities are of the truncated distribution, the learner's of the full one: their ratio is no π_θ/π_old."""

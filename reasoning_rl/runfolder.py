@@ -18,8 +18,8 @@ from reasoning_rl.recipes import dump_config, load_config
 
 Resume = Literal["auto", "must", "never"]
 _MAY_CHANGE = (
-    "name", "runs", "eval", "judge", "train.trackers", "train.save_every", "train.keep_checkpoints",
-    "sampling.batch_rows", "learner.tokens_per_microbatch", "policy.logprob_chunk", "policy.gradient_checkpointing",
+    "name", "runs", "eval", "judge", "train.trackers", "train.save_every", "train.keep_checkpoints", "train.warn_mismatch_kl",
+    "sampling.batch_rows", "learner.tokens_per_microbatch", "policy.logits_mib", "policy.gradient_checkpointing",
 )  # fmt: skip
 """Settings that may change under a run: they decide how much memory is taken and what is kept, not what is learned."""
 _RESULTS = ("config.yaml", "base.json", "metrics.jsonl", "reward.png", "checkpoints", "rollouts", "eval", "tensorboard")

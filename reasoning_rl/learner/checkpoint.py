@@ -1,7 +1,9 @@
 """Checkpoints: a Hugging Face folder with the training state in it, whole or absent.
 
 checkpoints/step-00050/    config.json, model.safetensors, tokenizer.json … as transformers and vLLM load them
-                           training.pt: step, optimiser state, and the value model and moved reference where there are any
+                           adapter/: LoRA's adapters as peft loads them, where there are any; the weights beside them have them merged
+                           training.pt: step, optimiser state, and where there are any the value model, the moved reference, the copies in
+                           float32 of narrower weights, and answers that wait for their step (rollout/ahead.py)
 """
 
 import os

@@ -18,7 +18,7 @@ from reasoning_rl.errors import DataError, ModelError, TrainingError
 from reasoning_rl.learner.batch import split
 from reasoning_rl.learner.parallel import ALONE, Ranks
 from reasoning_rl.learner.schedule import warmup_then_linear
-from reasoning_rl.policy.logprobs import token_logprobs
+from reasoning_rl.policy.logprobs import LOGITS_MIB, token_logprobs
 from reasoning_rl.policy.packing import pack
 from reasoning_rl.policy.policy import Policy
 from reasoning_rl.records import Demonstration, Sample
@@ -30,7 +30,7 @@ class Memory:
     """How much goes through the model at a time; the gradient is that of the whole batch all the same."""
 
     tokens: int = 32_768
-    chunk: int = 4096
+    logits_mib: int = LOGITS_MIB
 
 
 def cold_start(
@@ -118,7 +118,7 @@ def _step(
         parameter.grad = None
     total = 0.0
     for part in split(batch[ranks.rank :: ranks.size], memory.tokens):
-        logp_M, _ = token_logprobs(policy, pack(part, policy.device), chunk=memory.chunk)
+        logp_M, _ = token_logprobs(policy, pack(part, policy.device), logits_mib=memory.logits_mib)
         loss = -logp_M.sum() / tokens
         loss.backward()
         total += float(loss.detach())

@@ -16,10 +16,13 @@ from torch import Tensor
 from reasoning_rl.config import LearnerConfig
 from reasoning_rl.errors import EngineError, TrainingError
 from reasoning_rl.learner.batch import MicroBatch, credited, key_of, micro_batch, padded, share, split, told
+from reasoning_rl.learner.mismatch import Mismatch
+from reasoning_rl.learner.optimizers import Masters, make_optimizer
 from reasoning_rl.learner.parallel import ALONE, Ranks
 from reasoning_rl.learner.schedule import warmup_then_linear
 from reasoning_rl.objectives.objective import Batch, Before, Loss, Now, Objective
-from reasoning_rl.policy.logprobs import token_logprobs
+from reasoning_rl.policy.logprobs import LOGITS_MIB, token_logprobs
+from reasoning_rl.policy.packing import Packing
 from reasoning_rl.policy.policy import Policy
 from reasoning_rl.policy.values import ValueModel
 from reasoning_rl.records import Sample
@@ -54,19 +57,19 @@ class Learner:
         *,
         steps: int,
         temperature: float = 1.0,
-        chunk: int = 4096,
+        logits_mib: int = LOGITS_MIB,
         ranks: Ranks = ALONE,
     ) -> None:
         """`temperature` is that of sampling, and π the distribution at it, before any top-p or top-k. `steps`: length of the schedule."""
         self.models, self.objective, self.config, self.ranks = models, objective, config, ranks
-        self._steps, self._temperature, self._chunk = steps, temperature, chunk
-        self.parameters = _trained(models.policy.model.parameters())
-        self.value_parameters = _trained(models.value.parameters()) if models.value else []
+        self._steps, self._temperature, self._logits_mib = steps, temperature, logits_mib
+        self._masters = Masters()
+        stepped = self._masters.of if config.master_weights else list
+        self.parameters = stepped(_trained(models.policy.model.parameters()))
+        self.value_parameters = stepped(_trained(models.value.parameters()) if models.value else [])
         rated = [(self.parameters, config.learning_rate), (self.value_parameters, config.value_learning_rate or config.learning_rate)]
         self._rated = [(parameters, rate) for parameters, rate in rated if parameters]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": parameters, "lr": rate} for parameters, rate in self._rated], betas=config.betas, weight_decay=config.weight_decay
-        )
+        self.optimizer = make_optimizer(self._rated, config)
 
     def update(self, batches: Sequence[Sequence[Sample]], step: int) -> Learned:
         """One optimiser step per batch and epoch. Metrics are means over tokens of what the objective reports, and the gradient norm.
@@ -80,12 +83,15 @@ class Learner:
         on_policy = len(batches) * self.config.epochs == 1
         prepared = [self._prepare(samples, on_policy) for samples in batches]
         totals: Counter[str] = Counter()
-        for _ in range(self.config.epochs):
+        mismatch = Mismatch()
+        for epoch in range(self.config.epochs):
             for samples, (micro_batches, _advantages) in zip(batches, prepared, strict=True):
                 if samples:
-                    totals.update(self._optimise(micro_batches, step))
+                    seen = Mismatch() if epoch else mismatch  # later, what there is to see is how far the policy has moved
+                    totals.update(self._optimise(micro_batches, step, seen))
         updates = self.config.epochs * sum(bool(samples) for samples in batches)
-        metrics = _means(totals, updates) | {"learning_rate": self.config.learning_rate * share_of_rate}
+        followed = {"learning_rate": self.config.learning_rate * share_of_rate}
+        metrics = {**_means(totals, updates), **mismatch.metrics(self.ranks), **followed}
         return Learned(metrics, [advantages for _, advantages in prepared])
 
     def _begin(self, step: int) -> None:
@@ -139,13 +145,13 @@ class Learner:
         by_key = dict(zip(map(key_of, samples), given, strict=True))
         return [credited(micro, by_key) for micro in micros], [float(credit.advantage_T.mean()) for credit in given]
 
-    def _optimise(self, micro_batches: Sequence[MicroBatch], step: int) -> dict[str, float]:
+    def _optimise(self, micro_batches: Sequence[MicroBatch], step: int, mismatch: Mismatch) -> dict[str, float]:
         self.optimizer.zero_grad(set_to_none=False)
         sums: Counter[str] = Counter()
         for micro in micro_batches:
-            loss, batch, mismatch = self._loss(micro)
+            loss, batch = self._loss(micro, mismatch)
             loss.value.backward()
-            sums.update(_sums(loss, batch, mismatch))
+            sums.update({**_sums(loss, batch), **_padding(micro.packing)})
         self.ranks.add_gradients([*self.parameters, *self.value_parameters])
         totals = self.ranks.add_numbers(sums)
         norms = {"grad_norm": self._clip(self.parameters)}
@@ -157,20 +163,23 @@ class Learner:
                 f"step {step + 1}: loss {totals['loss']}, {said}; this update was not made, and the last checkpoint is good"
             )
         self.optimizer.step()
+        self._masters.publish()
         return {**totals, **norms}
 
     def _clip(self, parameters: Sequence[Tensor]) -> float:
         return float(torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm))
 
-    def _loss(self, micro: MicroBatch) -> tuple[Loss, Batch, Tensor | None]:
-        """The loss, what it was computed from, and |log π − what the engine reported|, (B, T)."""
+    def _loss(self, micro: MicroBatch, mismatch: Mismatch) -> tuple[Loss, Batch]:
+        """The loss, and what it was computed from. `mismatch` hears of the policy before the update, or if that wasn't asked, as it is."""
         batch = micro.batch
         logp_BT, entropy_BT = self._forward(self.models.policy, micro)
         now = Now(logp_BT, entropy_BT, self._values(micro))
         if micro.on_policy:
             batch = replace(batch, old_logp_BT=logp_BT.detach())
-        mismatch_BT = None if batch.sampled_logp_BT is None else (logp_BT.detach() - batch.sampled_logp_BT).abs() * batch.mask_BT
-        return self.objective.loss(now, batch), batch, mismatch_BT
+        asked = self.objective.uses_old_policy or "before" in self.objective.needs  # else `old_logp_BT` holds zeros
+        before_BT = batch.old_logp_BT if asked and self.config.old_logprobs == "learner" else logp_BT
+        mismatch.add(before_BT, batch.sampled_logp_BT, batch.mask_BT)
+        return self.objective.loss(now, batch), batch
 
     def _forward(self, policy: Policy, micro: MicroBatch) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropies, (B, T) each."""
@@ -178,7 +187,7 @@ class Learner:
             policy,
             micro.packing,
             temperature=self._temperature,
-            chunk=self._chunk,
+            logits_mib=self._logits_mib,
             entropy_gradient="entropy" in self.objective.needs,
         )
         return padded(logp_M, micro.batch.mask_BT), padded(entropy_M, micro.batch.mask_BT)
@@ -191,10 +200,11 @@ class Learner:
         reference, value = self.models.reference, self.models.value
         moved = {"reference": reference.model.state_dict()} if reference and self.config.reference_every else {}
         learned = {"value": value.state_dict()} if value else {}
-        return {"optimizer": self.optimizer.state_dict(), **moved, **learned}
+        return {"optimizer": self.optimizer.state_dict(), **self._masters.state(), **moved, **learned}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
+        self._masters.load_state(state)
         if "reference" in state and self.models.reference:
             self.models.reference.model.load_state_dict(state["reference"])
         if "value" in state and self.models.value:
@@ -205,14 +215,20 @@ def _trained(parameters: Iterable[Tensor]) -> list[Tensor]:
     return [parameter for parameter in parameters if parameter.requires_grad]
 
 
-def _sums(loss: Loss, batch: Batch, mismatch_BT: Tensor | None) -> dict[str, float]:
+def _sums(loss: Loss, batch: Batch) -> dict[str, float]:
     """Numbers that add up over micro-batches and processes."""
     sums = {name: float(value) for name, value in loss.sums.items()}
-    mismatch = {} if mismatch_BT is None else {"sampling/sampling_logp_difference/mean": float(mismatch_BT.sum())}
-    return {**sums, **mismatch, "loss": float(loss.value.detach()), "tokens": float(batch.mask_BT.sum())}
+    return {**sums, "loss": float(loss.value.detach()), "tokens": float(batch.mask_BT.sum())}
+
+
+def _padding(packing: Packing) -> dict[str, float]:
+    """What was computed for nothing: filler of the flat row, and empty cells of attention. The totals beside them are _SHARES'."""
+    filler, empty = len(packing.ids_N) - packing.real, packing.cells - packing.real
+    return {"learner/padding": filler, "flat": len(packing.ids_N), "learner/attention_padding": empty, "cells": packing.cells}
 
 
 _PER_UPDATE = frozenset(["loss", "grad_norm", "value/grad_norm"])
+_SHARES = {"learner/padding": "flat", "learner/attention_padding": "cells"}
 
 
 def _means(totals: Mapping[str, float], updates: int) -> dict[str, float]:
@@ -220,5 +236,7 @@ def _means(totals: Mapping[str, float], updates: int) -> dict[str, float]:
         return {"loss": 0.0, "grad_norm": 0.0, "learner/tokens": 0.0}
     tokens = totals["tokens"]
     per_update = {name: totals[name] / updates for name in _PER_UPDATE & totals.keys()}
-    per_token = {name: value / tokens for name, value in totals.items() if name not in _PER_UPDATE | {"tokens"}}
-    return {**per_update, **per_token, "learner/tokens": tokens / updates}
+    shares = {name: totals[name] / totals[whole] for name, whole in _SHARES.items()}
+    others = _PER_UPDATE | {"tokens", *_SHARES, *_SHARES.values()}
+    per_token = {name: value / tokens for name, value in totals.items() if name not in others}
+    return {**per_update, **per_token, **shares, "learner/tokens": tokens / updates}

@@ -4,8 +4,8 @@ Every linear layer sees the tokens of a batch in one flat row without padding. O
 sequence: it hands the flat queries, keys and values to a `Layout`, which pads them, attends, and gives a flat row back. A prompt that G
 completions share is computed once, in sampling and in learning.
 
-Works for every architecture that takes its attention from transformers' AttentionInterface; sliding windows longer than the text are fine,
-shorter ones are refused.
+Works for every architecture that takes its attention from transformers' AttentionInterface and mixes tokens nowhere else (see trial.py).
+Sliding windows longer than the text are fine, shorter ones are refused.
 """
 
 from collections.abc import Mapping
@@ -44,9 +44,10 @@ def grouped_attention(
 ) -> tuple[Tensor, None]:
     """The function that transformers calls in place of its own: tensors are (1, heads, N, D), the result (1, N, H, D).
 
-    Runs in float32 on CPUs whatever the autocast, since attention's backward in bfloat16 is several times slower there.
+    Runs in float32 on CPUs whatever the autocast, since attention's backward in bfloat16 is several times slower there; the result has the
+    precision of the values all the same, as the weights behind it may have no other.
     """
-    _refuse_unknown(options, layout)
+    _refuse_unknown(module, options, layout)
     query_NHD, key_NKD, value_NKD = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
     layer = int(module.layer_idx)  # type: ignore[arg-type]  # every attention module of transformers has one
     if query.device.type == "cpu":
@@ -54,13 +55,13 @@ def grouped_attention(
             output_NHD = layout.attend(layer, query_NHD.float(), key_NKD.float(), value_NKD.float(), scaling)
     else:  # rotary positions leave queries and keys in float32 under autocast; caches are kept in the precision of the values
         output_NHD = layout.attend(layer, query_NHD.to(value.dtype), key_NKD.to(value.dtype), value_NKD, scaling)
-    return output_NHD.unsqueeze(0), None
+    return output_NHD.to(value.dtype).unsqueeze(0), None
 
 
-def _refuse_unknown(options: Mapping[str, Any], layout: Layout) -> None:
-    """Features that change the scores would be lost silently."""
-    window = options.get("sliding_window")
-    if window is not None and layout.longest > window:
+def _refuse_unknown(module: nn.Module, options: Mapping[str, Any], layout: Layout) -> None:
+    """Features that change the scores would be lost silently. Some architectures have a window in the mask alone, and in the settings."""
+    window = options.get("sliding_window", getattr(module.config, "sliding_window", None))
+    if window and layout.longest > window:
         raise ModelError(
             f"policy.model: its sliding window of {window} tokens is shorter than a text of {layout.longest}, which is not supported"
         )

@@ -1,42 +1,35 @@
-"""Log-probabilities of completion tokens, with logits for a chunk of tokens at a time.
+"""Log-probabilities of completion tokens, with logits for a chunk of tokens at a time: see projection.py.
 
-# M predictions of a packing, V vocabulary
+# M predictions of a packing
 """
 
-import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
+from reasoning_rl.policy.forward import hidden_states
 from reasoning_rl.policy.packing import Packing
-from reasoning_rl.policy.policy import Policy, hidden_states
+from reasoning_rl.policy.policy import Policy
+from reasoning_rl.policy.projection import chunk_within, project
+
+LOGITS_MIB = 512
+"""Enough for 256 tokens of a vocabulary of 151,936."""
 
 
 def token_logprobs(
-    policy: Policy, packing: Packing, *, temperature: float = 1.0, chunk: int = 4096, entropy_gradient: bool = False
+    policy: Policy, packing: Packing, *, temperature: float = 1.0, logits_mib: int = LOGITS_MIB, entropy_gradient: bool = False
 ) -> tuple[Tensor, Tensor]:
     """log π(token | before) and the entropy of π at each completion token, row by row: nats, float32, at the temperature of sampling.
 
-    Only `chunk` × V logits exist at a time; the backward computes them again. The entropy carries a gradient when asked to.
+    Logits and what is computed from them take at most `logits_mib` MiB, in the backward too. The entropy carries a gradient when asked to.
     """
     with policy.precision():
         hidden_MD = hidden_states(policy.model.base_model, packing)
-        head = policy.model.get_output_embeddings()
-        parts = [
-            checkpoint(_logprobs, head, hidden, tokens, temperature, entropy_gradient, use_reentrant=False)
-            if len(hidden_MD) > chunk and torch.is_grad_enabled()
-            else _logprobs(head, hidden, tokens, temperature, entropy_gradient)
-            for hidden, tokens in zip(hidden_MD.split(chunk), packing.predicted_M.split(chunk), strict=True)
-        ]
-    logp, entropy = zip(*parts, strict=True)
+        logp_M, entropy_M = project(
+            policy.model.get_output_embeddings(),
+            hidden_MD,
+            packing.predicted_M,
+            chunk=chunk_within(logits_mib, policy.model.config.vocab_size),
+            temperature=temperature,
+            entropy_gradient=entropy_gradient,
+        )
     real = sum(packing.lengths_R)
-    return torch.cat(logp)[:real], torch.cat(entropy)[:real]
-
-
-def _logprobs(head: torch.nn.Module, hidden: Tensor, tokens: Tensor, temperature: float, entropy_gradient: bool) -> tuple[Tensor, Tensor]:
-    logits = head(hidden).float()
-    if temperature != 1.0:
-        logits = logits / temperature
-    logp_all = torch.log_softmax(logits, dim=-1)
-    with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
-        entropy = -(logp_all.exp() * logp_all).sum(-1)
-    return logp_all.gather(1, tokens[:, None])[:, 0], entropy
+    return logp_M[:real], entropy_M[:real]

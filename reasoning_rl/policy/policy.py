@@ -1,16 +1,19 @@
 """A causal language model with its tokenizer: built from nothing, loaded, saved, and the precision it computes in."""
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from reasoning_rl.config import ArchitectureConfig, PolicyConfig
+from reasoning_rl.config import ArchitectureConfig, LoRAConfig, PolicyConfig
 from reasoning_rl.errors import ModelError, first_line
+from reasoning_rl.policy.adapters import ADAPTERS, adapters_off, add_adapters, load_adapters, merged, save_adapters
 from reasoning_rl.policy.attention import GROUPED
-from reasoning_rl.policy.packing import Packing
+from reasoning_rl.policy.compiling import compile_layers
+from reasoning_rl.policy.trial import require_alike, without_dropout
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -24,6 +27,8 @@ class Policy:
     tokenizer: "PreTrainedTokenizerBase"
     autocast: torch.dtype | None
     """Precision of matrix products, None for that of the weights."""
+    adapted: bool = False
+    """Whether adapters are trained in the weights' stead: see `adapt`."""
 
     @property
     def device(self) -> torch.device:
@@ -46,22 +51,39 @@ class Policy:
         return precision(self.device, self.autocast)
 
     def save(self, folder: Path) -> None:
-        """A Hugging Face folder that transformers and vLLM load as it is."""
+        """A Hugging Face folder that transformers and vLLM load as it is. Adapters are merged, and by themselves in a folder inside."""
         quiet()
-        self.model.save_pretrained(folder)
+        self.model.save_pretrained(folder, state_dict=dict(self.weights()) if self.adapted else None)
         self.tokenizer.save_pretrained(folder)
+        if self.adapted:
+            save_adapters(self.model, folder / ADAPTERS)
+
+    def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """The state dict, as an engine needs it: with adapters merged, one at a time, where there are any."""
+        return merged(self.model) if self.adapted else iter(self.model.state_dict().items())
+
+    def adapt(self, config: LoRAConfig, checkpoint: Path | None = None) -> None:
+        """Put adapters into the model, those of a checkpoint or new ones that change nothing, and freeze its weights. See adapters.py."""
+        add_adapters(self.model, config)
+        self.adapted = True
+        if checkpoint is not None:
+            load_adapters(self.model, checkpoint / ADAPTERS)
+
+    def unadapted(self) -> "Policy":
+        """What it was before its adapters came: the same model, with them off."""
+        return _Unadapted(self.model, self.tokenizer, self.autocast, self.adapted)
+
+
+class _Unadapted(Policy):
+    @contextlib.contextmanager
+    def precision(self) -> Iterator[None]:
+        with adapters_off(self.model), super().precision():
+            yield
 
 
 def precision(device: torch.device, autocast: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:
     """Autocast to this type, or nothing."""
     return contextlib.nullcontext() if autocast is None else torch.autocast(device.type, dtype=autocast)
-
-
-def hidden_states(body: torch.nn.Module, packing: Packing) -> torch.Tensor:
-    """Last hidden state of a model's layers at each predicting position, (M, width)."""
-    flat = body(input_ids=packing.ids_N[None], position_ids=packing.positions_N[None], layout=packing, use_cache=False).last_hidden_state[0]
-    chosen: torch.Tensor = flat.index_select(0, packing.predicting_M)
-    return chosen
 
 
 def build_policy(architecture: ArchitectureConfig, config: PolicyConfig, tokenizer: "PreTrainedTokenizerBase", seed: int) -> Policy:
@@ -85,7 +107,7 @@ def build_policy(architecture: ArchitectureConfig, config: PolicyConfig, tokeniz
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen3ForCausalLM._from_config(shape, attn_implementation=GROUPED, dtype=torch.float32)
-    return Policy(model.to(_device(config)), tokenizer, autocast_dtype(config))
+    return _policy(model.to(_device(config)), tokenizer, config)
 
 
 def load_policy(model: str, config: PolicyConfig, revision: str | None = None) -> Policy:
@@ -101,12 +123,21 @@ def load_policy(model: str, config: PolicyConfig, revision: str | None = None) -
             model, revision=revision or "main", attn_implementation=GROUPED, dtype=getattr(torch, config.dtype)
         )
     except (OSError, ValueError, KeyError) as failure:
-        raise ModelError(f"policy.model: {model!r} can't be loaded as a causal language model: {first_line(failure)}") from failure
+        said = "its attention can't be replaced" if failure.args == (GROUPED,) else first_line(failure)
+        raise ModelError(f"policy.model: {model!r} can't be loaded as a causal language model: {said}") from failure
     _refuse_scaled_logits(model, loaded.config.to_dict())
-    if config.gradient_checkpointing:
-        loaded.gradient_checkpointing_enable()
     loaded.to(_device(config))  # type: ignore[arg-type]  # its stub knows no torch.device
-    return Policy(loaded, tokenizer, autocast_dtype(config))
+    without_dropout(loaded)
+    require_alike(loaded, model)
+    return _policy(loaded, tokenizer, config)
+
+
+def _policy(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", config: PolicyConfig) -> Policy:
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    if config.compile:
+        compile_layers(model)
+    return Policy(model, tokenizer, autocast_dtype(config))
 
 
 def quiet() -> None:

@@ -5,8 +5,9 @@
 
 from torch import Tensor, float32, nn
 
+from reasoning_rl.policy.forward import hidden_states
 from reasoning_rl.policy.packing import Packing
-from reasoning_rl.policy.policy import Policy, hidden_states, precision
+from reasoning_rl.policy.policy import Policy, precision
 
 
 class ValueModel(nn.Module):

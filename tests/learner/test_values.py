@@ -130,8 +130,8 @@ def test_it_learns_where_the_policy_has_nothing_to_learn(make: Make) -> None:
 def test_the_split_into_micro_batches_changes_nothing(make: Make, tokens: int) -> None:
     whole, parts = make(tokens_per_microbatch=100_000, max_grad_norm=1e9), make(tokens_per_microbatch=tokens, max_grad_norm=1e9)
     expected, found = whole.update([samples()], 0), parts.update([samples()], 0)
-    for name, number in expected.metrics.items():
-        assert found.metrics[name] == pytest.approx(number, rel=1e-3, abs=1e-6), name
+    for name in expected.metrics.keys() - {"learner/padding", "learner/attention_padding"}:
+        assert found.metrics[name] == pytest.approx(expected.metrics[name], rel=1e-3, abs=1e-6), name
     assert found.advantages == [[pytest.approx(number, rel=1e-3, abs=1e-4) for number in row] for row in expected.advantages]
     for mine, other in zip(gradients(parts), gradients(whole), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4)

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from architectures import SUPPORTED, tiny_model
 from conftest import plain_copy
 from torch import Tensor
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
 from reasoning_rl.errors import ModelError
-from reasoning_rl.policy.attention import GROUPED, grouped_attention
+from reasoning_rl.policy.attention import grouped_attention
+from reasoning_rl.policy.forward import Pass, hidden_states
 from reasoning_rl.policy.logprobs import token_logprobs
 from reasoning_rl.policy.packing import pack
 from reasoning_rl.policy.policy import Policy
@@ -39,11 +41,20 @@ def row_by_row(model: Any, samples: Sequence[Sample], temperature: float = 1.0) 
     return torch.cat(rows)
 
 
-def test_packed_logprobs_and_gradient_equal_those_of_transformers(policy: Policy) -> None:
+LENGTHS_ALIKE = [
+    sample([5, 6, 7], range(40, 45), 0),  # in one rectangle with those of longer prompts
+    sample([5, 6, 7], range(45, 50), 0),
+    sample(range(20, 31), range(50, 55), 1),
+]
+SINGLE_TOKENS = [sample([5, 6, 7], [8], 0), sample([12], [13], 1)]  # no rectangle of completions
+
+
+@pytest.mark.parametrize("samples", [SAMPLES, LENGTHS_ALIKE, SINGLE_TOKENS], ids=["mixed", "alike", "single"])
+def test_packed_logprobs_and_gradient_equal_those_of_transformers(policy: Policy, samples: list[Sample]) -> None:
     plain = plain_copy(policy)
-    weights = torch.linspace(-1, 2, sum(len(one.completion_ids) for one in SAMPLES))
-    ours, _ = token_logprobs(policy, pack(SAMPLES))
-    theirs = row_by_row(plain, SAMPLES)
+    weights = torch.linspace(-1, 2, sum(len(one.completion_ids) for one in samples))
+    ours, _ = token_logprobs(policy, pack(samples))
+    theirs = row_by_row(plain, samples)
     torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-5)
     (ours * weights).sum().backward()
     (theirs * weights).sum().backward()
@@ -51,30 +62,40 @@ def test_packed_logprobs_and_gradient_equal_those_of_transformers(policy: Policy
         torch.testing.assert_close(mine.grad, other.grad, atol=2e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("config", [LlamaConfig, Qwen2Config])
-def test_other_architectures_pack_alike(policy: Policy, config: Any) -> None:
-    shape = config(
-        vocab_size=300, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        bos_token_id=None, eos_token_id=0, pad_token_id=0,
-    )  # fmt: skip
-    torch.manual_seed(1)
-    model = AutoModelForCausalLM.from_config(shape, attn_implementation=GROUPED)
-    other = Policy(model, policy.tokenizer, None)
+@pytest.mark.parametrize("architecture", SUPPORTED)
+def test_every_supported_architecture_packs_alike(policy: Policy, architecture: str) -> None:
+    other = Policy(tiny_model(architecture), policy.tokenizer, None)
+    plain = plain_copy(other)
     ours, _ = token_logprobs(other, pack(SAMPLES))
-    torch.testing.assert_close(ours, row_by_row(plain_copy(other), SAMPLES), atol=2e-5, rtol=1e-5)
+    theirs = row_by_row(plain, SAMPLES)
+    torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-5)
+    ours.sum().backward()
+    theirs.sum().backward()
+    for mine, reference in zip(other.model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, reference.grad, atol=1e-4, rtol=1e-4)
 
 
-def test_chunks_of_the_vocabulary_projection_change_nothing(policy: Policy) -> None:
-    whole, entropy = token_logprobs(policy, pack(SAMPLES))
+def test_the_memory_for_logits_changes_nothing(policy: Policy) -> None:
+    packing = pack([sample([5, 6, 7], [2, 3, 4] * 200, 0)])  # 600 predictions; 1 MiB is enough for 256 of them at a time
+    whole, entropy = token_logprobs(policy, packing)
     whole.sum().backward()
     gradients = [parameter.grad.clone() for parameter in policy.model.parameters() if parameter.grad is not None]
     policy.model.zero_grad()
-    parts, entropy_parts = token_logprobs(policy, pack(SAMPLES), chunk=5)
+    parts, entropy_parts = token_logprobs(policy, packing, logits_mib=1)
     parts.sum().backward()
     torch.testing.assert_close(parts, whole)
     torch.testing.assert_close(entropy_parts, entropy)
     for parameter, gradient in zip(policy.model.parameters(), gradients, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, atol=1e-4, rtol=1e-5)
+
+
+def test_weights_in_bfloat16_are_computed_with_as_they_are(policy: Policy) -> None:
+    expected, _ = token_logprobs(policy, pack(SAMPLES))
+    policy.model.to(torch.bfloat16)  # type: ignore[arg-type]  # its stub knows no torch.dtype
+    ours, _ = token_logprobs(policy, pack(SAMPLES))
+    ours.sum().backward()
+    torch.testing.assert_close(ours, expected, atol=0.1, rtol=0.1)
+    assert {parameter.grad.dtype for parameter in policy.model.parameters() if parameter.grad is not None} == {torch.bfloat16}
 
 
 def test_entropy_is_that_of_the_whole_distribution(policy: Policy) -> None:
@@ -94,10 +115,56 @@ def test_a_prompt_shared_by_a_group_is_fed_once() -> None:
     assert int((packing.ids_N != 0).sum()) == fed
 
 
-def test_features_of_attention_that_would_be_lost_are_refused(policy: Policy) -> None:
+def lognormal(rng: np.random.Generator, median: float, spread: float, most: int) -> int:
+    return int(np.clip(rng.lognormal(np.log(median), spread), 2, most))
+
+
+@pytest.mark.parametrize(("prompt", "answer", "most"), [(40, 24, 64), (110, 220, 1024)])
+def test_less_than_a_tenth_is_padding_where_lengths_differ_as_answers_do(prompt: int, answer: int, most: int) -> None:
+    """16 groups of 8 whose lengths spread by half and more; rectangles as wide as their longest would be half empty."""
+    rng = np.random.default_rng(0)
+    samples = []
+    for group in range(16):
+        asked = [1] * lognormal(rng, prompt, 0.35, 512)
+        samples += [sample(asked, [1] * lognormal(rng, answer, 0.5, most), group) for _ in range(8)]
+    packing = pack(samples)
+    longest = max(len(one.completion_ids) for one in samples)
+    assert packing.real == sum(len(one.completion_ids) - 1 for one in samples) + sum(len(one.prompt_ids) for one in samples[::8])
+    assert packing.real / len(packing.ids_N) > 0.9
+    assert packing.real / packing.cells > 0.9
+    assert packing.real / (16 * 8 * longest) < 0.6
+
+
+def test_every_token_has_one_cell_and_every_other_cell_is_filler() -> None:
     packing = pack(SAMPLES)
-    query = torch.zeros(1, 4, len(packing.ids_N), 8)
+    assert packing.token_of_cell_C[packing.cell_of_token_N[: packing.real]].tolist() == list(range(packing.real))
+    assert (packing.cell_of_token_N[packing.real :] == packing.cells).all()
+
+
+def test_features_of_attention_that_would_be_lost_are_refused(policy: Policy) -> None:
+    layout = Pass(pack(SAMPLES))
+    query = torch.zeros(1, 4, 8, 8)
     with pytest.raises(ModelError, match="sliding window of 4 tokens is shorter than a text of 20"):
-        grouped_attention(policy.model, query, query, query, None, layout=packing, scaling=1.0, sliding_window=4)
+        grouped_attention(policy.model, query, query, query, None, layout=layout, scaling=1.0, sliding_window=4)
     with pytest.raises(ModelError, match="'softcap', which is not supported"):
-        grouped_attention(policy.model, query, query, query, None, layout=packing, scaling=1.0, softcap=30.0)
+        grouped_attention(policy.model, query, query, query, None, layout=layout, scaling=1.0, softcap=30.0)
+
+
+def test_a_window_that_only_the_settings_know_is_refused() -> None:
+    model = tiny_model("qwen2_moe", use_sliding_window=True, sliding_window=4, max_window_layers=2)
+    with pytest.raises(ModelError, match="sliding window of 4 tokens is shorter than a text of 20"):
+        hidden_states(model.base_model, pack(SAMPLES))
+
+
+def test_all_layers_keep_one_mask_for_the_backward() -> None:
+    """Rectangles of 8, 3, 2 (twice) and 1 tokens, where the last hides nothing; two layers, two query heads for each of keys."""
+    kept: set[tuple[int, int]] = set()
+
+    def keep(tensor: Tensor) -> Tensor:
+        if torch.isneginf(tensor).any():
+            kept.add((tensor.data_ptr(), tensor.shape[2]))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        hidden_states(tiny_model("qwen2").base_model, pack(SAMPLES))
+    assert sorted(rows for _, rows in kept) == [2 * 2, 2 * 3, 2 * 8]
