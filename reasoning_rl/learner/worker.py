@@ -17,12 +17,12 @@ from reasoning_rl.data.tokenizer import load_tokenizer
 from reasoning_rl.learner.checkpoint import load_state
 from reasoning_rl.learner.coldstart import Memory, cold_start
 from reasoning_rl.learner.learner import Learned, Learner, Models
-from reasoning_rl.learner.parallel import Ranks
+from reasoning_rl.learner.parallel import Ranks, join
 from reasoning_rl.objectives import build
 from reasoning_rl.policy.policy import Policy, build_policy, load_policy
 from reasoning_rl.policy.values import ValueModel
 from reasoning_rl.records import Completion, Prompt, Sample
-from reasoning_rl.rollout.engine import Sampling
+from reasoning_rl.rollout.engine import Elsewhere, OnFinished, Sampling, SharedEngine, engine_for
 from reasoning_rl.rollout.local import LocalEngine
 
 if TYPE_CHECKING:
@@ -38,18 +38,19 @@ class Worker:
     """What a process of the crew holds. Several share gradients through a file-based rendezvous."""
 
     policy: Policy
-    engine: LocalEngine
+    engine: SharedEngine
     learner: Learner
 
     def __init__(self, rank: int, size: int, rendezvous: Path) -> None:
-        self.ranks = Ranks(rank, size)
         if size > 1:
             torch.set_num_threads(1)
-            torch.distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=size, timeout=TIMEOUT)
+        self.engine = Elsewhere()
+        self.ranks = join(rank, size, rendezvous, TIMEOUT)
 
     def close(self) -> None:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+        """End the engine, and leave the others."""
+        self.engine.close()
+        self.ranks.leave()
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Warm:
         else:
             policy = load_policy(self.policy.model, self.policy, self.policy.revision)
         demonstrations = load_demonstrations(self.data)
-        memory = Memory(self.tokens, self.policy.logprob_chunk)
+        memory = Memory(self.tokens, self.policy.logits_mib)
         cold_start(policy, demonstrations, self.cold_start, seed=self.seed, memory=memory, ranks=worker.ranks, on_step=self.on_step)
         if worker.ranks.rank == 0:
             policy.save(self.output)
@@ -80,7 +81,7 @@ class Warm:
 
 @dataclass(frozen=True)
 class Open:
-    """Load a policy to sample from."""
+    """Load a policy to sample from, with the engine that the recipe asks for. An engine that was open is closed."""
 
     model: str
     config: PolicyConfig
@@ -88,15 +89,27 @@ class Open:
     revision: str | None = None
 
     def __call__(self, worker: Worker) -> None:
+        worker.engine.close()
         worker.policy = load_policy(self.model, self.config, self.revision)
-        worker.engine = LocalEngine(worker.policy, self.sampling.batch_rows)
+        worker.engine = self._engine(worker.policy, worker.ranks)
+        worker.engine.load_weights(worker.policy.weights(), 0)
+
+    def _engine(self, policy: Policy, ranks: Ranks) -> SharedEngine:
+        if engine_for(self.sampling.engine, on_gpu=policy.device.type == "cuda") == "local":
+            return LocalEngine(policy, self.sampling.batch_rows)
+        if ranks.rank:
+            return Elsewhere()
+        from reasoning_rl.rollout.vllm import VLLMEngine
+
+        return VLLMEngine(policy, self.model, self.sampling, self.revision, threads=ranks.size if ranks.size > 1 else None)
 
 
 @dataclass(frozen=True)
 class Prepare:
     """Give the opened policy to a learner, with what the objective needs beside it, and with the state of a checkpoint.
 
-    The reference model and the layers of the value model begin as `reference`. Returns the number of steps done.
+    The reference model and the layers of the value model begin as `reference`. Where adapters are trained, the opened policy is `reference`
+    too: they come here. Returns the number of steps done.
     """
 
     objective: ObjectiveConfig
@@ -109,25 +122,37 @@ class Prepare:
 
     def __call__(self, worker: Worker) -> int:
         objective = build(self.objective, self.sampling.max_tokens)
+        if self.policy.lora is not None:
+            worker.policy.adapt(self.policy.lora, self.checkpoint)
         worker.learner = Learner(
             self._models(worker.policy, objective.needs),
             objective,
             self.learner,
             steps=self.steps,
             temperature=self.sampling.temperature,
-            chunk=self.policy.logprob_chunk,
+            logits_mib=self.policy.logits_mib,
             ranks=worker.ranks,
         )
         if self.checkpoint is None:
             return 0
         state = load_state(self.checkpoint)
         worker.learner.load_state(state)
-        worker.engine.version = int(state["step"])
+        worker.engine.load_weights(worker.policy.weights(), int(state["step"]))
         return worker.engine.version
 
     def _models(self, policy: Policy, needs: "frozenset[Need]") -> Models:
-        reference = self._base() if "reference" in needs else None
-        return Models(policy, reference, ValueModel(self._base()) if "values" in needs else None)
+        reference = self._reference(policy) if "reference" in needs else None
+        return Models(policy, reference, ValueModel(self._trunk()) if "values" in needs else None)
+
+    def _reference(self, policy: Policy) -> Policy:
+        return policy.unadapted() if policy.adapted else self._base()
+
+    def _trunk(self) -> Policy:
+        """Of the value model."""
+        trunk = self._base()
+        if self.policy.lora is not None:
+            trunk.adapt(self.policy.lora)
+        return trunk
 
     def _base(self) -> Policy:
         """The model that the run began with, from its files: a copy of its own."""
@@ -140,9 +165,11 @@ class Generate:
 
     prompts: Sequence[Prompt]
     sampling: Sampling
+    on_finished: OnFinished | None = field(default=None, compare=False)
+    """Only of the first worker: it does not travel."""
 
     def __call__(self, worker: Worker) -> list[list[Completion]]:
-        return worker.engine.generate(self.prompts, self.sampling)
+        return worker.engine.generate(self.prompts, self.sampling, self.on_finished)
 
 
 @dataclass(frozen=True)
@@ -151,10 +178,15 @@ class Update:
 
     batches: Sequence[Sequence[Sample]]
     step: int
+    settle: Callable[[], None] | None = field(default=None, compare=False)
+    """Returns when nothing is being sampled, so that the engine's weights may change. Only of the first worker: it does not travel."""
 
     def __call__(self, worker: Worker) -> Learned:
+        worker.engine.sleep()
         learned = worker.learner.update(self.batches, self.step)
-        worker.engine.load_weights(worker.policy.model.state_dict().items(), self.step + 1)
+        if self.settle:
+            self.settle()
+        worker.engine.load_weights(worker.policy.weights(), self.step + 1)
         return learned
 
 

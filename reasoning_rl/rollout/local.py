@@ -10,17 +10,17 @@ batching does not change it.
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reasoning_rl.errors import EngineError
 from reasoning_rl.policy.packing import round_up
 from reasoning_rl.policy.policy import Policy
 from reasoning_rl.records import Completion, Prompt
 from reasoning_rl.rollout.decoding import Decoding, Prefill
-from reasoning_rl.rollout.engine import Sampling
+from reasoning_rl.rollout.engine import OnFinished, Sampling, renumbered, require_room, require_same_names, texts_of
 from reasoning_rl.rollout.randomness import uniforms
 
 _DROP_BELOW = 0.85
@@ -33,12 +33,14 @@ _STOP_WINDOW = 32
 class LocalEngine:
     """Samples from a policy that it may share with the learner."""
 
+    for_all = apart = False
+
     def __init__(self, policy: Policy, batch_rows: int = 1024) -> None:
         self.policy = policy
         self.version = 0
         self._batch_rows = batch_rows
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[list[Completion]]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: OnFinished | None = None) -> list[list[Completion]]:
         """See Engine. Prompts of similar length are sampled together, `batch_rows` answers at a time."""
         self.require_fit(prompts, sampling.max_tokens)
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index].token_ids))
@@ -47,22 +49,21 @@ class LocalEngine:
         with evaluating(self.policy.model), torch.inference_mode(), self.policy.precision():
             for start in range(0, len(order), at_a_time):
                 chosen = order[start : start + at_a_time]
-                results.update(zip(chosen, self._batch([prompts[index] for index in chosen], sampling), strict=True))
+                told = renumbered(on_finished, chosen)
+                results.update(zip(chosen, self._batch([prompts[index] for index in chosen], sampling, told), strict=True))
         return [results[index] for index in range(len(prompts))]
 
     def load_weights(self, named_tensors: Iterable[tuple[str, Tensor]], version: int) -> None:
-        """Copies what it doesn't share already. EngineError names a tensor that is missing, unknown, or of another shape."""
-        own = self.policy.model.state_dict()
-        given = dict(named_tensors)
-        if given.keys() != own.keys():
-            raise EngineError(
-                f"weights of version {version}: {sorted(given.keys() ^ own.keys())[:4]} are not in both the policy and the engine"
-            )
+        """Copies what it doesn't share already. EngineError names a tensor that is missing, unknown, or of another shape.
+
+        Where the policy has adapters, it samples with the learner's own, and takes nothing.
+        """
+        if self.policy.adapted:
+            self.version = version
+            return
+        own, given = self.policy.model.state_dict(), dict(named_tensors)
+        require_same_names({name: tensor.shape for name, tensor in own.items()}, given, version)
         for name, tensor in given.items():
-            if tensor.shape != own[name].shape:
-                raise EngineError(
-                    f"weights of version {version}: {name} is {tuple(tensor.shape)}, the engine's is {tuple(own[name].shape)}"
-                )
             if tensor.data_ptr() != own[name].data_ptr():
                 own[name].copy_(tensor)
         self.version = version
@@ -71,16 +72,14 @@ class LocalEngine:
         """Holds nothing beyond a call."""
 
     def require_fit(self, prompts: Sequence[Prompt], max_tokens: int) -> None:
-        """EngineError names the first prompt that leaves no room for `max_tokens` in the context."""
-        for prompt in prompts:
-            if len(prompt.token_ids) + max_tokens > self.policy.context:
-                raise EngineError(
-                    f"problem {prompt.problem.id}: a prompt of {len(prompt.token_ids)} tokens and {max_tokens} new ones "
-                    f"don't fit into the context of {self.policy.context}; lower sampling.max_tokens or data.max_prompt_tokens"
-                )
+        """See SharedEngine."""
+        require_room(prompts, max_tokens, self.policy.context)
 
-    def _batch(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[list[Completion]]:
-        answers = _Answers(prompts, sampling, self.policy)
+    def sleep(self) -> None:
+        """Holds nothing beyond a call."""
+
+    def _batch(self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: OnFinished | None) -> list[list[Completion]]:
+        answers = _Answers(prompts, sampling, self.policy, self.version, on_finished)
         logits_nV, prefill = self._prefill(prompts)
         decoding = Decoding(prefill, sampling.n)
         positions_R = prefill.lengths_n.repeat_interleave(sampling.n)
@@ -98,7 +97,7 @@ class LocalEngine:
             decoding.advance()
             positions_R = positions_R + 1
             tokens_R = answers.draw(logits_RV, decoding.slots_R)
-        return answers.completions(self.version)
+        return answers.completions()
 
     def _prefill(self, prompts: Sequence[Prompt]) -> tuple[Tensor, Prefill]:
         """Logits behind each prompt's last token, (n, V), and the prompts' keys and values."""
@@ -152,9 +151,12 @@ class _Answers:
     prompts: Sequence[Prompt]
     sampling: Sampling
     policy: Policy
+    version: int
+    on_finished: OnFinished | None = None
 
     def __post_init__(self) -> None:
         rows, device = len(self.prompts) * self.sampling.n, self.policy.device
+        self._made: dict[int, Completion] = {}
         self.tokens = torch.zeros(rows, self.sampling.max_tokens, dtype=torch.long, device=device)
         self.logprobs = torch.zeros(rows, self.sampling.max_tokens, device=device)
         self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
@@ -190,6 +192,8 @@ class _Answers:
         self.finished[rows] = torch.isin(tokens_R[live], self._ends)
         if self.sampling.stop:
             self._stop_at_texts(rows)
+        if self.on_finished:
+            self._complete(rows[self.finished[rows]])
         return tokens_R
 
     def _stop_at_texts(self, rows: Tensor) -> None:
@@ -198,18 +202,29 @@ class _Answers:
         hit = [any(text in tail for text in self.sampling.stop) for tail in tails]
         self.finished[rows] |= torch.tensor(hit, device=rows.device)
 
-    def completions(self, version: int) -> list[list[Completion]]:
+    def completions(self) -> list[list[Completion]]:
         """In the order of the prompts, `n` each."""
-        lengths = self.lengths.tolist()
-        ids: list[list[int]] = [row[:length] for row, length in zip(self.tokens.tolist(), lengths, strict=True)]
-        logprobs = [tuple(row[:length]) for row, length in zip(self.logprobs.tolist(), lengths, strict=True)]
-        ends = self.policy.end_tokens
-        texts = self.policy.tokenizer.batch_decode([row[:-1] if row[-1] in ends else row for row in ids], skip_special_tokens=False)
-        made = [
-            Completion(text, tuple(row), logp, "stop" if done else "length", version)
-            for text, row, logp, done in zip(texts, ids, logprobs, self.finished.tolist(), strict=True)
-        ]
-        return [made[start : start + self.sampling.n] for start in range(0, len(made), self.sampling.n)]
+        rows, n = range(len(self.lengths)), self.sampling.n
+        self._complete(torch.tensor([row for row in rows if row not in self._made], device=self.lengths.device))
+        return [[self._made[row] for row in rows[start : start + n]] for start in rows[::n]]
+
+    def _complete(self, rows: Tensor) -> None:
+        """Put these answers into words as they stand, and tell of them."""
+        if not len(rows):
+            return
+        lengths = self.lengths[rows].tolist()
+        ids, logprobs = _cut(self.tokens[rows], lengths), _cut(self.logprobs[rows], lengths)
+        texts = texts_of(ids, self.policy)
+        for row, text, tokens, logp, done in zip(rows.tolist(), texts, ids, logprobs, self.finished[rows].tolist(), strict=True):
+            self._made[row] = Completion(text, tuple(tokens), tuple(logp), "stop" if done else "length", self.version)
+            if self.on_finished:
+                index, place = divmod(row, self.sampling.n)
+                self.on_finished(index, place, self._made[row])
+
+
+def _cut(values_RT: Tensor, lengths: Sequence[int]) -> list[list[Any]]:
+    """Each row as far as it goes."""
+    return [row[:length] for row, length in zip(values_RT[:, : max(lengths)].tolist(), lengths, strict=True)]
 
 
 def draw_tokens(logits_RV: Tensor, uniform_R: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
