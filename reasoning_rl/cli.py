@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 INTERRUPTED, TERMINATED = 130, 143
 _NOT_A_TERMINAL_WIDTH = 120
 _OUT_OF_MEMORY = (
-    "Error: out of memory: lower learner.tokens_per_microbatch, policy.logprob_chunk or sampling.batch_rows, "
+    "Error: out of memory: lower learner.tokens_per_microbatch, policy.logits_mib or sampling.batch_rows, "
     "which change nothing else (docs/faq.md)"
 )
 _debugging: ContextVar[bool] = ContextVar("debugging", default=False)

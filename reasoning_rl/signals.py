@@ -3,20 +3,18 @@
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 
 @contextmanager
 def ignoring_interrupts() -> Iterator[None]:
     """Processes started inside never see Ctrl-C, not even while they import: it is for the first process to handle.
 
-    Works in the main thread, the only one that may say what a signal does; in others nothing changes.
+    The main thread is the only one that may say what a signal does; another holds it back, from itself and from what it starts.
     """
-    if threading.current_thread() is not threading.main_thread():
+    with ExitStack() as undo:
+        if threading.current_thread() is threading.main_thread():
+            undo.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.SIG_IGN))
+        else:
+            undo.callback(signal.pthread_sigmask, signal.SIG_SETMASK, signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}))
         yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

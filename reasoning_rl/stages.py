@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from reasoning_rl.data.store import load_prompts
 from reasoning_rl.errors import ConfigError
 from reasoning_rl.files import digest, sha256_of
 from reasoning_rl.journal import Journal, read_metrics
-from reasoning_rl.learner.checkpoint import checkpoints, put_in_place, step_of
+from reasoning_rl.learner.checkpoint import checkpoints, load_state, put_in_place, step_of
 from reasoning_rl.progress import Progress
 from reasoning_rl.records import Prompt
 from reasoning_rl.rewards.reward import check_gold
@@ -49,8 +50,9 @@ def run_training(config: Config, *, resume: runfolder.Resume, console: Console) 
     from reasoning_rl.learner.crew import Crew
     from reasoning_rl.objectives import build
 
-    _require_rollouts(config, build(config.objective, config.sampling.max_tokens))
+    _require_sound_answers(config, build(config.objective, config.sampling.max_tokens))
     tracker_libraries(config.train.trackers)
+    _require_libraries(config)
     judge = Judge(config.rewards, config.judge)
     runfolder.begin(config, resume)
     run_data(config, console)
@@ -115,44 +117,73 @@ def _train(config: Config, crew: "Crew", judge: Judge, base: str, checkpoint: Pa
 
     say, folder = sayer(console), config.folder
     prompts, held_out = load_prompts(folder / "data", "train"), load_prompts(folder / "data", "eval")
-    crew.everyone(Open(str(checkpoint or base), config.policy, config.sampling, None if checkpoint else revision_of(config, base)))
+    opened = base if config.policy.lora else str(checkpoint or base)  # adapters go on from the weights they were made for
+    crew.everyone(Open(opened, config.policy, config.sampling, revision_of(config, opened)))
     crew.local.engine.require_fit([*prompts, *held_out], config.sampling.max_tokens)
     learner = Prepare(config.objective, config.learner, config.sampling, config.policy, config.train.steps, base, checkpoint)
     start = int(crew.everyone(learner)[0])
     with (
         Journal(folder, config.train.trackers, config=config.model_dump(mode="json")) as journal,
         Progress(console, config.train.steps, start) as progress,
+        _source(config, crew, judge, prompts, checkpoint, say) as source,
     ):
         journal.truncate(start if checkpoint else -1)
         sampled = f"{config.sampling.prompts_per_step} prompts x {config.sampling.group_size} answers each"
         asked = sampled if config.train.rollouts is None else f"answers of {config.train.rollouts}"
         say(f"Training by {config.objective.name}: steps {start + 1} to {config.train.steps}, {asked}")
-        Loop(config, crew, judge, journal, progress, _source(config, crew, judge, prompts), held_out).run(start)
+        Loop(config, crew, judge, journal, progress, source, held_out).run(start)
     _draw_rewards(config)
     say(f"Trained. Checkpoints: {folder / 'checkpoints'}, reward curve: {folder / 'reward.png'}")
 
 
-def _source(config: Config, crew: "Crew", judge: Judge, prompts: Sequence[Prompt]) -> "Source":
+@contextmanager
+def _source(config: Config, crew: "Crew", judge: Judge, prompts: Sequence[Prompt], checkpoint: Path | None, say: Say) -> "Iterator[Source]":
     """Of the groups to learn from."""
+    from reasoning_rl.rollout.ahead import Ahead
     from reasoning_rl.rollout.gather import Asking
     from reasoning_rl.rollout.stored import Stored, stored_files
 
     if config.train.rollouts is not None:
         by_id = {prompt.problem.id: prompt for prompt in prompts}
-        return Stored(stored_files(config.train.rollouts), by_id, crew.local.policy.tokenizer)
-    return Asking(prompts, crew, judge, config.sampling, config.seed if config.train.seed is None else config.train.seed)
+        yield Stored(stored_files(config.train.rollouts), by_id, crew.local.policy.tokenizer)
+        return
+    asking = Asking(prompts, crew, judge, config.sampling, config.seed if config.train.seed is None else config.train.seed)
+    if not config.train.off_policy_steps:
+        yield asking
+        return
+    if not crew.apart:
+        say(
+            "train.off_policy_steps: this engine can't sample while the learner works, so it samples before each update and saves no time; "
+            "vLLM on a GPU with sampling.vllm.sleep=false can"
+        )
+    state = load_state(checkpoint) if checkpoint else {}
+    with Ahead(asking, config.train.steps, apart=crew.apart, state=state) as ahead:
+        yield ahead
 
 
-def _require_rollouts(config: Config, objective: "Objective") -> None:
-    """Where stored ones are to be learned from: that they are there, and that they can be."""
+def _require_sound_answers(config: Config, objective: "Objective") -> None:
+    """Where they are not of the policy that learns: that they are there, and that the objective can learn from them."""
+    from reasoning_rl.rollout.ahead import refuse_uncorrected
     from reasoning_rl.rollout.stored import refuse_unfit, stored_files
 
+    if config.train.off_policy_steps:
+        refuse_uncorrected(objective, config.learner)
     place = config.train.rollouts
     if place is None:
         return
     refuse_unfit(objective, config.learner)
     if stored_files(place)[0].parent.resolve() == (config.folder / "rollouts").resolve():
         raise ConfigError(f"train.rollouts: {place} belongs to this run, which would write over it; give this run a name=… of its own")
+
+
+def _require_libraries(config: Config) -> None:
+    """Those that the learner needs for what the recipe asks of it."""
+    from reasoning_rl.learner.optimizers import optimizer_library
+    from reasoning_rl.policy.adapters import adapter_library
+
+    optimizer_library(config.learner)
+    if config.policy.lora is not None:
+        adapter_library()
 
 
 def _require_enough_prompts(config: Config) -> None:

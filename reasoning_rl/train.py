@@ -1,10 +1,8 @@
 """The loop: sample → judge → credit → step → record."""
 
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -15,11 +13,14 @@ from reasoning_rl.journal import Journal
 from reasoning_rl.learner.checkpoint import save_checkpoint
 from reasoning_rl.learner.crew import Crew
 from reasoning_rl.learner.memory import peak_memory
+from reasoning_rl.learner.mismatch import Watch
 from reasoning_rl.learner.worker import Update
-from reasoning_rl.objectives import build
+from reasoning_rl.objectives import build, reckoned_with
+from reasoning_rl.objectives.objective import Objective
 from reasoning_rl.progress import Progress
 from reasoning_rl.records import Group, Prompt, Sample
-from reasoning_rl.rollout.gather import Source, draws
+from reasoning_rl.rollout.clock import Clock
+from reasoning_rl.rollout.gather import Gathered, Source, draws
 from reasoning_rl.rollout.groups import Judges, measured
 from reasoning_rl.rollout.steps import with_steps
 
@@ -37,23 +38,31 @@ class Loop:
     held_out: Sequence[Prompt]
 
     def run(self, start: int) -> None:
-        """Steps `start` to the last. What a step does depends on its number and the weights alone."""
+        """Steps `start` to the last. What a step does depends on its number and the weights alone; see `ahead.py` for whose they are."""
         objective = build(self.config.objective, self.config.sampling.max_tokens)
+        limit = None if self.config.train.rollouts else self.config.train.warn_mismatch_kl
+        watch = Watch(limit, self.progress.say, reckoned_with(objective, self.config.learner))
         if start == 0:
             self.journal.metrics({"step": 0, **self._held_out(0)})
         for step in range(start, self.config.train.steps):
             clock = Clock(self.progress.phase)
-            gathered = self.source.gather(step, clock.phase)
+            gathered = self.source.gather(step, self.progress.phase)
             with clock.phase("learn"):
-                by_step = "steps" in objective.needs
-                kept = with_steps(gathered.kept, self.crew.local.policy.tokenizer) if by_step else gathered.kept
-                cut = parts(kept, self.config.learner.minibatches)
-                batches = [objective.arrange(part) for part in cut]
-                learned = self.crew.everyone(Update(batches, step))[0]
-            given = [row for credited in zip(cut, batches, learned.advantages, strict=True) for row in advantages(*credited)]
-            credit = [*given, *([0.0] * len(group.completions) for group in gathered.others)]
-            metrics = {**measured(gathered.groups), **gathered.metrics, **learned.metrics, **clock.metrics(gathered.groups)}
-            self._record(step + 1, gathered.groups, credit, {**metrics, **learned_from(gathered.groups, batches), **peak_memory(self.crew)})
+                learned, credit = self._learn(objective, gathered, step)
+            metrics = {**measured(gathered.groups), **gathered.metrics, **learned, **spent(gathered, clock), **peak_memory(self.crew)}
+            self._record(step + 1, gathered.groups, credit, {**metrics, **watch.look(step + 1, metrics)})
+
+    def _learn(self, objective: Objective, gathered: Gathered, step: int) -> tuple[dict[str, float], list[list[float]]]:
+        """The update; what it says of itself, and what each answer was worth to it."""
+        by_step = "steps" in objective.needs
+        kept = with_steps(gathered.kept, self.crew.local.policy.tokenizer) if by_step else gathered.kept
+        cut = parts(kept, self.config.learner.minibatches)
+        batches = [objective.arrange(part) for part in cut]
+        update = Update(batches, step)
+        learned = self.crew.everyone(update, mine=replace(update, settle=self.source.settle))[0]
+        given = [row for credited in zip(cut, batches, learned.advantages, strict=True) for row in advantages(*credited)]
+        metrics = {**learned.metrics, **learned_from(gathered.groups, batches)}
+        return metrics, [*given, *([0.0] * len(group.completions) for group in gathered.others)]
 
     def _record(self, done: int, groups: Sequence[Group], credit: Sequence[Sequence[float]], metrics: Mapping[str, float]) -> None:
         """Metrics and rollouts of a finished step, then what is due after it."""
@@ -68,7 +77,8 @@ class Loop:
     def _save(self, done: int) -> Path:
         worker = self.crew.local
         folder = self.config.folder / "checkpoints"
-        return save_checkpoint(folder, done, worker.policy, worker.learner.state(), self.config.train.keep_checkpoints)
+        state = {**worker.learner.state(), **self.source.state()}
+        return save_checkpoint(folder, done, worker.policy, state, self.config.train.keep_checkpoints)
 
     def _held_out(self, done: int) -> dict[str, float]:
         """pass@1 on a slice of the held-out problems, where one is due."""
@@ -101,31 +111,16 @@ def learned_from(groups: Sequence[Group], batches: Sequence[Sequence[Sample]]) -
     return {"groups/learned": learned, "groups/skipped": len(groups) - learned}
 
 
-@dataclass
-class Clock:
-    """Seconds of each phase of a step."""
-
-    announce: Callable[[str], None]
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time what happens inside, and say what it is. A phase may come again: its times add up."""
-        self.announce(name)
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-
-    def metrics(self, groups: Sequence[Group]) -> dict[str, float]:
-        """`step_time` and its parts in seconds, and the step's answers and their tokens."""
-        tokens = sum(len(completion.token_ids) for group in groups for completion in group.completions)
-        total = sum(self.seconds.values())
-        sampled = {"sample/tokens_per_second": tokens / self.seconds["sample"]} if "sample" in self.seconds else {}
-        return {
-            "num_completions": sum(len(group.completions) for group in groups),
-            "num_tokens": tokens,
-            "step_time": total,
-            **{f"seconds/{name}": seconds for name, seconds in self.seconds.items()},
-            "tokens_per_second": tokens / total,
-            **sampled,
-        }
+def spent(gathered: Gathered, clock: Clock) -> dict[str, float]:
+    """`step_time` and seconds of its parts, and tokens of its answers. Answers bring the seconds that they took, whenever that was."""
+    tokens = sum(len(completion.token_ids) for group in gathered.groups for completion in group.completions)
+    seconds, elapsed = {**gathered.seconds, **clock.seconds}, clock.elapsed
+    sampled = {"sample/tokens_per_second": tokens / seconds["sample"]} if "sample" in seconds else {}
+    return {
+        "num_completions": sum(len(group.completions) for group in gathered.groups),
+        "num_tokens": tokens,
+        "step_time": elapsed,
+        **{f"seconds/{name}": value for name, value in seconds.items()},
+        "tokens_per_second": tokens / elapsed,
+        **sampled,
+    }

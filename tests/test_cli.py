@@ -164,6 +164,14 @@ def test_a_machine_without_torch_or_a_tracker_is_told_so(monkeypatch: pytest.Mon
     assert "needs pip install 'reasoning-rl[wandb]'" in list(doctor.needed(load_config("smoke", ["train.trackers=[wandb]"]), machine))
 
 
+def test_a_recipe_for_vllm_is_told_where_vllm_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, machine = load_config("smoke", ["sampling.engine=vllm"]), doctor.inspect(Path())
+    monkeypatch.setattr(doctor, "find_spec", lambda _: None)
+    assert list(doctor.needed(recipe, machine)) == ["needs vLLM (make setup-vllm)"]
+    monkeypatch.setattr(doctor, "find_spec", lambda _: object())
+    assert list(doctor.needed(recipe, machine)) == []
+
+
 # How it ends: twenty kinds of bad input and more
 
 
@@ -307,7 +315,7 @@ def test_showing_a_run_or_step_that_is_not_there_ends_with_8(tmp_path: Path) -> 
 class Policy:
     """Answers everything with 2, and is always right."""
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[list[Completion]]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: object = None) -> list[list[Completion]]:  # noqa: ARG002
         return [[Completion("2", (1,))] * sampling.n for _ in prompts]
 
     def load_weights(self, named_tensors: object, version: int) -> None: ...
@@ -477,7 +485,7 @@ class OutOfMemoryError(RuntimeError):
 )
 def test_running_out_of_memory_ends_with_6_and_says_what_to_lower(failure: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, failure)
-    said = "out of memory: lower learner.tokens_per_microbatch, policy.logprob_chunk or sampling.batch_rows, which change nothing else"
+    said = "out of memory: lower learner.tokens_per_microbatch, policy.logits_mib or sampling.batch_rows, which change nothing else"
     refused(6, said, "doctor")
     assert run("doctor").stderr.endswith(f"(docs/faq.md)\n  {failure}\n".replace("\nmore", "").replace("  \n", ""))
     assert "| 6 | out of memory" in (ROOT / "docs" / "exit-codes.md").read_text()

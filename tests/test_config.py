@@ -93,6 +93,27 @@ def test_logprobs_of_a_truncated_distribution_are_no_old_policy(truncation: str)
     assert load_config("cpu", ["learner.old_logprobs=engine"]).sampling.top_p == 1
 
 
+def test_where_nothing_is_sampled_nothing_is_sampled_ahead() -> None:
+    with pytest.raises(ConfigError, match=r"train\.off_policy_steps samples ahead of the learner, and with train\.rollouts nothing is"):
+        load_config("cpu", ["train.off_policy_steps=1", "train.rollouts=runs/another"])
+    assert load_config("cpu", ["train.off_policy_steps=1"]).train.off_policy_steps == 1
+
+
+def test_copies_in_float32_are_for_narrower_weights() -> None:
+    with pytest.raises(ConfigError, match=r"learner\.master_weights: needs policy\.dtype 'bfloat16', found 'float32'"):
+        load_config("cpu", ["learner.master_weights=true"])
+    assert load_config("cpu", ["learner.master_weights=true", "policy.dtype=bfloat16"]).learner.master_weights
+
+
+def test_a_reference_that_is_the_policy_without_adapters_does_not_move() -> None:
+    adapters = ["policy.lora.rank=8", "policy.lora.targets=[q_proj]"]
+    with pytest.raises(ConfigError, match=r"learner\.reference_every: 5 needs a reference of its own, which policy\.lora has not"):
+        load_config("cpu", [*adapters, "learner.reference_every=5"])
+    lora = load_config("cpu", adapters).policy.lora
+    assert lora is not None
+    assert (lora.rank, lora.targets) == (8, ["q_proj"])
+
+
 def test_the_head_width_of_rotary_positions_is_even() -> None:
     with pytest.raises(ValidationError, match="must be even"):
         Config.model_validate({**load_config("cpu").model_dump(), "policy": {"architecture": {"head_width": 33}}})

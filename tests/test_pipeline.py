@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +26,7 @@ from reasoning_rl.journal import Journal, read_metrics
 from reasoning_rl.learner.checkpoint import checkpoints
 from reasoning_rl.policy.policy import Policy
 from reasoning_rl.recipes import load_config
+from reasoning_rl.rollout.local import LocalEngine
 from reasoning_rl.stages import run_data, run_training
 
 MICRO = (
@@ -127,8 +130,73 @@ def test_what_is_done_is_not_done_again(run: Path, runs: Path) -> None:
     assert sorted(changed) == ["base.json", "comparison.md", "passk.png", "reward.png"]  # drawn again from what was kept
 
 
-def test_an_interrupted_run_goes_on_to_the_same_end(run: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = micro(runs, "name=interrupted")
+@pytest.fixture(scope="module")
+def stale(runs: Path) -> Path:
+    """A whole run whose sampling is a step ahead of the learner."""
+    torch.set_num_threads(1)
+    config = micro(runs, "name=stale", *AHEAD)
+    trained(config)
+    return config.folder
+
+
+AHEAD = ("train.off_policy_steps=1", "learner.old_logprobs=engine")
+
+
+def test_one_step_off_policy_answers_are_of_the_weights_before_the_last_update(stale: Path) -> None:
+    rollouts = pd.read_parquet(stale / "rollouts")
+    assert rollouts.groupby("step").policy_version.unique().map(list).tolist() == [[0], [0], [1], [2]]
+    assert read_metrics(stale)["sampling/staleness"].tolist()[1:] == [0, 1, 1, 1]
+
+
+def test_metrics_say_that_sampler_and_learner_are_one_policy(run: Path) -> None:
+    metrics = read_metrics(run)[1:]
+    assert metrics["sampling/staleness"].tolist() == [0] * 4
+    assert (metrics["sampling/mismatch_kl"] < 1e-9).all()
+
+
+def test_off_policy_with_an_engine_that_has_to_wait_for_the_learner_is_said_to_save_nothing(runs: Path) -> None:
+    said = trained(micro(runs, "name=waits", "train.steps=1", "train.eval_every=0", *AHEAD))
+    assert "train.off_policy_steps: this engine can't sample while the learner works" in said
+
+
+def test_a_mismatch_of_weights_an_update_apart_is_said_once_with_what_the_recipe_does_about_it(runs: Path) -> None:
+    said = trained(micro(runs, "name=warned", "train.steps=3", "train.eval_every=0", "train.warn_mismatch_kl=1e-10", *AHEAD))
+    (line,) = (line for line in said.splitlines() if "disagree" in line)
+    assert line.startswith("Step 2: ")  # the first step's are of the same weights
+    assert "The answers are an update old, which the objective allows for" in line
+
+
+def test_off_policy_answers_that_nothing_corrects_are_refused_before_anything_is_computed(runs: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train\.off_policy_steps: 1 gives answers of an earlier policy"):
+        run_training(micro(runs, "name=uncorrected", AHEAD[0]), resume="auto", console=Console(file=io.StringIO()))
+    assert not (runs / "uncorrected").exists()
+
+
+class Beside(LocalEngine):
+    """Has weights of its own, so that it samples in a thread while the learner works."""
+
+    apart = True
+
+    def __init__(self, policy: Policy, batch_rows: int) -> None:
+        super().__init__(replace(policy, model=deepcopy(policy.model)), batch_rows)
+
+
+@pytest.mark.parametrize(
+    ("whole", "settings", "engine"),
+    [("run", (), LocalEngine), ("stale", AHEAD, LocalEngine), ("stale", AHEAD, Beside)],
+    ids=["on policy", "off policy", "off policy beside the learner"],
+)
+def test_an_interrupted_run_goes_on_to_the_same_end(
+    whole: str,
+    settings: tuple[str, ...],
+    engine: type[LocalEngine],
+    runs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    run: Path = request.getfixturevalue(whole)
+    config = micro(runs, f"name=interrupted-{whole}-{engine.apart}", *settings)
+    monkeypatch.setattr("reasoning_rl.learner.worker.LocalEngine", engine)
     journal = Journal.metrics
 
     def interrupt(self: Journal, row: dict[str, float]) -> None:
@@ -136,10 +204,10 @@ def test_an_interrupted_run_goes_on_to_the_same_end(run: Path, runs: Path, monke
         if row["step"] == 3:  # after the checkpoint of step 2, so that step 3 is done twice
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Journal, "metrics", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        trained(config)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "metrics", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            trained(config)
     assert "steps 3 to 4" in trained(config)
     ours, theirs = (
         AutoModelForCausalLM.from_pretrained(folder / "checkpoints" / "step-00004").state_dict() for folder in (config.folder, run)

@@ -3,7 +3,9 @@
 import pytest
 
 from reasoning_rl.records import Completion, Group, Problem, Prompt, Sample, Verdict
-from reasoning_rl.train import Clock, advantages, parts
+from reasoning_rl.rollout.clock import Clock
+from reasoning_rl.rollout.gather import Gathered
+from reasoning_rl.train import advantages, parts, spent
 
 
 def prompt(index: int) -> Prompt:
@@ -35,26 +37,27 @@ def test_an_answer_of_several_samples_has_the_mean_of_their_advantages() -> None
     assert advantages(groups, [sample(0, 0), sample(0, 1), sample(0, 0)], [1.0, -1.0, 2.0]) == [[1.5, -1.0]]
 
 
-def test_the_clock_tells_phases_apart() -> None:
-    said: list[str] = []
-    clock = Clock(said.append)
-    for phase in ("sample", "judge"):
-        with clock.phase(phase):
-            pass
-    group = Group(prompt(0), (Completion("a", (1, 2, 3)),), (Verdict(1.0),))
-    metrics = clock.metrics([group])
-    assert said == ["sample", "judge"]
-    assert metrics["num_tokens"] == 3
-    assert metrics["step_time"] == pytest.approx(metrics["seconds/sample"] + metrics["seconds/judge"])
-    assert metrics["sample/tokens_per_second"] == pytest.approx(3 / metrics["seconds/sample"])
+def gathered(**seconds: float) -> Gathered:
+    """Three tokens."""
+    return Gathered([Group(prompt(0), (Completion("a", (1, 2, 3)),), (Verdict(1.0),))], seconds=seconds)
 
 
-def test_a_phase_that_comes_again_adds_to_its_time() -> None:
-    clock = Clock(lambda _: None, {"sample": 5.0})
-    with clock.phase("sample"):
-        pass
-    assert clock.seconds["sample"] > 5
+def test_a_step_has_the_seconds_of_its_answers_and_of_what_was_done_with_them() -> None:
+    clock = Clock(lambda _: None, {"learn": 2.0})
+    figures = spent(gathered(sample=1.5, judge=0.5), clock)
+    assert {name: value for name, value in figures.items() if name.startswith("seconds/")} == {
+        "seconds/sample": 1.5,
+        "seconds/judge": 0.5,
+        "seconds/learn": 2.0,
+    }
+    assert (figures["num_tokens"], figures["sample/tokens_per_second"]) == (3, 2.0)
+
+
+def test_a_step_takes_the_time_since_its_beginning_however_long_its_answers_took_elsewhere() -> None:
+    figures = spent(gathered(sample=1e6), Clock(lambda _: None))
+    assert 0 < figures["step_time"] < 1e6
+    assert figures["tokens_per_second"] == pytest.approx(3 / figures["step_time"])
 
 
 def test_what_was_not_sampled_has_no_speed_of_sampling() -> None:
-    assert "sample/tokens_per_second" not in Clock(lambda _: None, {"read": 1.0}).metrics([])
+    assert "sample/tokens_per_second" not in spent(gathered(read=1.0), Clock(lambda _: None))

@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass, replace
 from math import inf
 from typing import Any
 
-from reasoning_rl.config import ObjectiveConfig
+from reasoning_rl.config import LearnerConfig, ObjectiveConfig
 from reasoning_rl.errors import ConfigError
 from reasoning_rl.objectives.advantages import centered, leave_one_out, unchanged
 from reasoning_rl.objectives.divergences import k1, k2, k3
@@ -88,3 +88,10 @@ def build(config: ObjectiveConfig, max_tokens: int) -> Objective:
         where = f"in {config.name} with its other settings; leave it out"
         raise ConfigError("\n".join(f"objective.{name}: changes nothing {where}" for name in idle))
     return built
+
+
+def reckoned_with(objective: Objective, learner: LearnerConfig) -> bool:
+    """Whether the loss allows for answers of another policy: by a weight, by its ratio, or because it may be anybody's."""
+    weighed = getattr(objective, "correction", "none") != "none"
+    by_ratio = learner.old_logprobs == "engine" and getattr(objective, "surrogate", None) is not score
+    return weighed or by_ratio or not objective.uses_old_policy

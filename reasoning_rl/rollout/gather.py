@@ -1,19 +1,18 @@
 """Where the groups of a step come from: answers of the engine, to as many questions as the step needs. Stored ones: see stored.py."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Protocol
+from statistics import fmean
+from threading import Event
+from typing import Any, Protocol
 
 from reasoning_rl.config import SamplingConfig
 from reasoning_rl.records import Group, Prompt
+from reasoning_rl.rollout.clock import Announce, Clock
 from reasoning_rl.rollout.engine import Engine, Sampling
-from reasoning_rl.rollout.groups import Judges, judged
+from reasoning_rl.rollout.groups import EarlyJudges, Heard
 from reasoning_rl.rollout.randomness import generator
-
-Phase = Callable[[str], AbstractContextManager[None]]
-"""Times and announces what happens inside."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,8 @@ class Gathered:
     others: Sequence[Group] = ()
     """Judged and recorded, but not learned from."""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
+    """That it took to gather them, by phase, whenever that was."""
 
     @property
     def groups(self) -> list[Group]:
@@ -35,27 +36,47 @@ class Gathered:
 class Source(Protocol):
     """Gives each step its groups."""
 
-    def gather(self, step: int, phase: Phase) -> Gathered:
+    def gather(self, step: int, announce: Announce) -> Gathered:
         """Those of `step`, counted from 0: a function of it and of the engine's weights alone."""
+
+    def settle(self) -> None:
+        """Return when the engine's weights may change: nothing is being sampled behind the learner's back."""
+        return
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs of it: numbers and texts in plain containers."""
+        return {}
+
+    def break_off(self) -> None:
+        """Nobody waits for groups any more: if another thread is in `gather`, that ends by an EngineError when the next answer finishes."""
+        return
 
 
 @dataclass(frozen=True)
-class Asking:
+class Asking(Source):
     """Answers of the engine to the step's prompts, or with `sampling.dynamic` to more of them."""
 
     prompts: Sequence[Prompt]
     engine: Engine
-    judge: Judges
+    judge: EarlyJudges
     sampling: SamplingConfig
     seed: int
+    _over: Event = field(default_factory=Event, init=False, repr=False, compare=False)
 
-    def gather(self, step: int, phase: Phase) -> Gathered:
+    def gather(self, step: int, announce: Announce) -> Gathered:
         """See Source."""
+        clock = Clock(announce)
         first = prompts_of_step(self.prompts, step, self.sampling.prompts_per_step, self.seed)
-        groups = self._ask(first, step, phase)
-        return self._until_enough(groups, step, phase) if self.sampling.dynamic else Gathered(groups)
+        groups = self._ask(first, step, clock)
+        gathered = self._until_enough(groups, step, clock) if self.sampling.dynamic else Gathered(groups)
+        metrics = {**gathered.metrics, "sampling/staleness": staleness(gathered.groups, step)}
+        return replace(gathered, metrics=metrics, seconds=clock.seconds)
 
-    def _until_enough(self, groups: list[Group], step: int, phase: Phase) -> Gathered:
+    def break_off(self) -> None:
+        """See Source."""
+        self._over.set()
+
+    def _until_enough(self, groups: list[Group], step: int, clock: Clock) -> Gathered:
         """Dynamic sampling. DAPO, arXiv:2503.14476, §3.2, eq. 11: 0 < #right < G for every group that is learned from.
 
         Where `max_rounds` or the prompts run out first, the step makes do with the groups there are. Surplus groups are dropped.
@@ -63,18 +84,26 @@ class Asking:
         wanted, rounds = self.sampling.prompts_per_step, 1
         more = further_prompts(self.prompts, [group.prompt for group in groups], step, self.seed)
         while rounds < self.sampling.max_rounds and (asked := list(islice(more, _to_ask(groups, wanted)))):
-            groups = groups + self._ask(asked, step, phase)
+            groups = groups + self._ask(asked, step, clock)
             rounds += 1
         mixed, rest = [group for group in groups if is_mixed(group)], [group for group in groups if not is_mixed(group)]
         missing = max(wanted - len(mixed), 0)
         metrics = {"dynamic/rounds": rounds, "dynamic/questions": len(groups), "dynamic/missing": missing}
         return Gathered(mixed[:wanted], [*mixed[wanted:], *rest], metrics)
 
-    def _ask(self, prompts: Sequence[Prompt], step: int, phase: Phase) -> list[Group]:
-        with phase("sample"):
-            answers = self.engine.generate(prompts, draws(self.sampling, self.seed, f"train/{step}"))
-        with phase("judge"):
-            return judged(prompts, answers, self.judge)
+    def _ask(self, prompts: Sequence[Prompt], step: int, clock: Clock) -> list[Group]:
+        """Answers are judged as they finish; `judge` times what is left of it when the last has."""
+        with self.judge.early() as judging:
+            heard = Heard(prompts, judging, self._over)
+            with clock.phase("sample"):
+                answers = self.engine.generate(prompts, draws(self.sampling, self.seed, f"train/{step}"), heard.hear)
+            with clock.phase("judge"):
+                return heard.groups(answers)
+
+
+def staleness(groups: Sequence[Group], step: int) -> float:
+    """Steps that the weights have learned since they gave the answers that `step` learns from, a mean over these; 0 on-policy."""
+    return fmean(step - answer.policy_version for group in groups for answer in group.completions)
 
 
 def draws(config: SamplingConfig, seed: int, stream: str) -> Sampling:

@@ -4,7 +4,7 @@
                                            ─(a byte for each item taken up)─►
 
 A completion on which a verifier hangs, crashes or fills the memory gets a verdict that says so; all others are judged as if alone. What a
-worker had judged but not sent when it was lost is judged again.
+worker had judged but not sent when it was lost is judged again. Completions may be judged while others are still being sampled: `early`.
 """
 
 import contextlib
@@ -15,9 +15,9 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import accumulate, islice
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -28,13 +28,10 @@ from reasoning_rl.errors import VerifierError
 from reasoning_rl.records import Outcome, Score, Verdict
 from reasoning_rl.rewards.child import start_python
 from reasoning_rl.rewards.reward import Reward
+from reasoning_rl.rollout.judge_batch import Batch
 from reasoning_rl.rollout.judge_messages import Item, pack_items, unpack_verdict
 from reasoning_rl.rollout.judge_worker import HELD_S, READY, SPENT, Job
 
-CHUNK = 256
-"""Completions sent to a worker at a time, at most: enough to hide the sending. They shrink towards the end of a batch, to be fair."""
-CHUNK_SIZE = 1_000_000
-"""Characters and tokens of a chunk, at most, one item excepted: it must not fill the memory of the worker that reads it."""
 START_S = 600.0
 """A worker that has not started by then never will; some load models first."""
 
@@ -101,18 +98,31 @@ class Judge:
 
     def judge(self, items: Sequence[Item]) -> list[Verdict]:
         """One verdict per item, in order. Raises VerifierError only if workers can't be started at all."""
-        with self._lock:
-            batch = _Batch(items, self._config.workers)
-            try:
-                while batch.unfinished:
-                    self._staff(batch)
-                    self._hear(batch)
-            except BaseException:  # Ctrl-C too: workers busy with an abandoned batch would answer the next one
-                self._end_workers()
-                raise
+        with self._lock, Batch(self._config.workers) as batch:
+            batch.add(items)
+            batch.complete()
+            self._work_off(batch)
             return batch.results()
 
-    def _staff(self, batch: "_Batch") -> None:
+    @contextlib.contextmanager
+    def early(self) -> Iterator["Early"]:
+        """Judges items as they come in, in a thread of its own. What has no verdict when the context is left is given up."""
+        with self._lock, Batch(self._config.workers) as batch, ThreadPoolExecutor(1, "judge") as thread:
+            try:
+                yield Early(batch, thread.submit(self._work_off, batch))
+            finally:
+                batch.give_up()
+
+    def _work_off(self, batch: Batch) -> None:
+        try:
+            while batch.unfinished:
+                self._staff(batch)
+                self._hear(batch)
+        finally:
+            if not batch.answered:  # Ctrl-C, an error, or given up: workers busy with this batch would answer the next one
+                self._end_workers()
+
+    def _staff(self, batch: Batch) -> None:
         """Start workers as far as there is work for them, and give work to the idle; one that died in its sleep is replaced."""
         for worker in [worker for worker in self._workers if worker.ready and not worker.pending and worker.process.poll() is not None]:
             self._workers.remove(worker)
@@ -135,28 +145,32 @@ class Judge:
             ours.send(Job(self._reward, self._config.deadline_s, self._config.memory_mib))
         return worker
 
-    def _send(self, worker: _Worker, batch: "_Batch") -> None:
+    def _send(self, worker: _Worker, batch: Batch) -> None:
         chunk = batch.take()
         worker.pending, worker.taken_up = deque(chunk), 0
         worker.since = time.monotonic()
         with contextlib.suppress(BrokenPipeError):  # its death is noticed when it is listened to
             worker.connection.send_bytes(pack_items(batch.items[index] for index in chunk))
 
-    def _hear(self, batch: "_Batch") -> None:
-        """Take what the workers have to say; kill those that are over their time."""
+    def _hear(self, batch: Batch) -> None:
+        """Take what the workers have to say, and note what came in; kill those that are over their time."""
+        now = time.monotonic()  # before listening: a thread that is kept waiting must not take a verdict that lies there for a late one
         busy = [worker for worker in self._workers if worker.pending or not worker.ready]
-        first = min((worker.since + self._limit(worker) for worker in busy), default=0.0)
-        spoken = set(wait([worker.connection for worker in busy], timeout=max(0.0, first - time.monotonic())))
+        first = min((worker.since + self._limit(worker) for worker in busy), default=math.inf)
+        patience = None if first == math.inf else max(0.0, first - now)
+        spoken = set(wait([batch.bell, *(worker.connection for worker in busy)], patience))
         for worker in busy:
             if worker.connection in spoken:
                 self._listen(worker, batch)
-            elif time.monotonic() > worker.since + self._limit(worker):
+            elif now > worker.since + self._limit(worker):
                 self._lose(worker, batch, "timeout", f"no verdict after {self._config.deadline_s:g} s")
+        if batch.bell in spoken:
+            batch.listen()
 
     def _limit(self, worker: _Worker) -> float:
         return self._config.deadline_s + HELD_S if worker.ready else START_S
 
-    def _listen(self, worker: _Worker, batch: "_Batch") -> None:
+    def _listen(self, worker: _Worker, batch: Batch) -> None:
         try:
             while not worker.connection.closed and worker.connection.poll():
                 self._heard(worker, worker.connection.recv(), batch)
@@ -164,7 +178,7 @@ class Judge:
             code = worker.process.wait()
             self._lose(worker, batch, "error", f"the worker {_death(code)} while judging it")
 
-    def _heard(self, worker: _Worker, message: object, batch: "_Batch") -> None:
+    def _heard(self, worker: _Worker, message: object, batch: Batch) -> None:
         worker.since = time.monotonic()
         worker.look()
         if isinstance(message, list):
@@ -176,7 +190,7 @@ class Judge:
         else:
             raise VerifierError(f"judge: a worker can't start: {message}")
 
-    def _lose(self, worker: _Worker, batch: "_Batch", outcome: Outcome, reason: str) -> None:
+    def _lose(self, worker: _Worker, batch: Batch, outcome: Outcome, reason: str) -> None:
         """End a worker that overran or died: the item it was at is lost, the others that it has not answered go to another."""
         worker.process.kill()
         worker.process.wait()
@@ -189,7 +203,7 @@ class Judge:
             del worker.pending[at]
         self._dismiss(worker, batch)
 
-    def _dismiss(self, worker: _Worker, batch: "_Batch") -> None:
+    def _dismiss(self, worker: _Worker, batch: Batch) -> None:
         """End a worker; what it has not answered goes to another."""
         worker.end()
         self._workers.remove(worker)
@@ -205,40 +219,23 @@ class Judge:
             self._workers.pop().end()
 
 
-class _Batch:
-    """Items, those that no worker has taken yet, and the verdicts so far."""
+class Early:
+    """A batch that grows while it is judged. For one thread."""
 
-    def __init__(self, items: Sequence[Item], workers: int) -> None:
-        self.items = items
-        self.verdicts: dict[int, Verdict] = {}
-        self._workers = workers
-        self._untaken = deque(range(len(items)))
+    def __init__(self, batch: Batch, judged: "Future[None]") -> None:
+        self._batch, self._judged = batch, judged
 
-    @property
-    def unfinished(self) -> bool:
-        return len(self.verdicts) < len(self.items)
+    def add(self, items: Iterable[Item]) -> None:
+        """Have these judged too; returns at once. What keeps workers from starting is raised here, as soon as it is known."""
+        if self._judged.done():
+            self._judged.result()
+        self._batch.add(items)
 
-    @property
-    def left(self) -> int:
-        return len(self._untaken)
-
-    def take(self) -> list[int]:
-        """The next chunk: half of a fair share of what is left, within the bounds of a chunk."""
-        fair = min(CHUNK, math.ceil(self.left / self._workers / 2))
-        sizes = accumulate(_size(self.items[index]) for index in self._untaken)
-        fitting = sum(1 for size in islice(sizes, fair) if size <= CHUNK_SIZE)
-        return [self._untaken.popleft() for _ in range(max(1, fitting))]
-
-    def give_back(self, indices: Iterable[int]) -> None:
-        self._untaken.extendleft(reversed(list(indices)))
-
-    def results(self) -> list[Verdict]:
-        return [self.verdicts[index] for index in range(len(self.items))]
-
-
-def _size(item: Item) -> int:
-    completion, problem = item
-    return sum(map(len, (completion.text, completion.token_ids, completion.logprobs, problem.question, problem.gold)))
+    def verdicts(self) -> list[Verdict]:
+        """Of all items, in the order they were added: waits for the last. There are no further ones then."""
+        self._batch.complete()
+        self._judged.result()
+        return self._batch.results()
 
 
 def _death(code: int) -> str:

@@ -12,7 +12,8 @@ from reasoning_rl.errors import ConfigError, RunError, first_line
 from reasoning_rl.journal import rollout_steps
 from reasoning_rl.objectives.objective import Objective
 from reasoning_rl.records import Completion, Group, Prompt, Score, Verdict
-from reasoning_rl.rollout.gather import Gathered, Phase
+from reasoning_rl.rollout.clock import Announce, Clock
+from reasoning_rl.rollout.gather import Gathered, Source
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -24,7 +25,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Stored:
+class Stored(Source):
     """Step i takes the i-th of the files, from the first again after the last. Answers, verdicts and rewards are those of then."""
 
     files: Sequence[Path]
@@ -32,11 +33,12 @@ class Stored:
     """Of this run's training problems, by id."""
     tokenizer: "PreTrainedTokenizerBase"
 
-    def gather(self, step: int, phase: Phase) -> Gathered:
+    def gather(self, step: int, announce: Announce) -> Gathered:
         """See Source. RunError for a file that is damaged, or whose problems, prompts or tokens are not this run's."""
-        path = self.files[step % len(self.files)]
-        with phase("read"):
-            return Gathered([self._group(list(rows), path) for _, rows in groupby(_rows(path), key=itemgetter("group"))])
+        path, clock = self.files[step % len(self.files)], Clock(announce)
+        with clock.phase("read"):
+            groups = [self._group(list(rows), path) for _, rows in groupby(_rows(path), key=itemgetter("group"))]
+        return Gathered(groups, seconds=clock.seconds)
 
     def _group(self, rows: Sequence[Mapping[str, Any]], path: Path) -> Group:
         prompt, completions = self._prompt(rows[0], path), tuple(map(_completion, rows))

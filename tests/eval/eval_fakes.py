@@ -23,7 +23,7 @@ class ScriptedEngine:
         self.script = script
         self.calls: list[tuple[list[str], Sampling]] = []
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[list[Completion]]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: object = None) -> list[list[Completion]]:  # noqa: ARG002
         self.calls.append(([prompt.problem.id for prompt in prompts], sampling))
         return [[self._completion(text) for text in self._texts(prompt, sampling)] for prompt in prompts]
 

@@ -211,10 +211,10 @@ def test_an_id_that_stands_twice_is_refused(tmp_path: Path) -> None:
 
 def test_a_failure_midway_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Dying(ScriptedEngine):
-        def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[list[Completion]]:
+        def generate(self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: object = None) -> list[list[Completion]]:
             if len(self.calls) == 2:
                 raise EngineError("the engine died")
-            return super().generate(prompts, sampling)
+            return super().generate(prompts, sampling, on_finished)
 
     monkeypatch.setattr(module, "ANSWERS_PER_CHUNK", 1)
     config = EvalConfig(samples=1, k=[1])

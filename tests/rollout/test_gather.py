@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 
 import pytest
 
 from reasoning_rl.config import SamplingConfig
+from reasoning_rl.errors import EngineError
 from reasoning_rl.records import Completion, Group, Problem, Prompt, Verdict
-from reasoning_rl.rollout.engine import Sampling
-from reasoning_rl.rollout.gather import Asking, Gathered, further_prompts, is_mixed, prompts_of_step
+from reasoning_rl.rollout.engine import OnFinished, Sampling
+from reasoning_rl.rollout.gather import Asking, Gathered, further_prompts, is_mixed, prompts_of_step, staleness
 
 
 def prompt(index: int) -> Prompt:
@@ -45,15 +47,24 @@ def test_further_prompts_are_all_the_others_in_an_order_of_the_steps_own() -> No
 
 
 class Mixed:
-    """Of some problems one answer is right and one is wrong, of the others both are right. Remembers how many it is asked at a time."""
+    """Of some problems one answer is right and one is wrong, of the others both are right. Remembers what it is asked, and in what order.
+
+    It tells of the answers to every other prompt as they finish, the last answers first.
+    """
 
     def __init__(self, mixed: Sequence[str]) -> None:
-        self.mixed, self.asked, self.samplings = mixed, list[list[str]](), list[Sampling]()
+        self.mixed, self.asked, self.samplings, self.done = mixed, list[list[str]](), list[Sampling](), list[str]()
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[list[Completion]]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: OnFinished | None = None) -> list[list[Completion]]:
         self.asked.append(ids(prompts))
         self.samplings.append(sampling)
-        return [[Completion(f"{row}", (row + 1,)) for row in range(sampling.n)] for _ in prompts]
+        answers = [[Completion(f"{row}", (row + 1,)) for row in range(sampling.n)] for _ in prompts]
+        for index, row in reversed(list(product(range(0, len(prompts), 2), range(sampling.n)))):
+            self.done.append("finished")
+            if on_finished:
+                on_finished(index, row, answers[index][row])
+        self.done.append("returned")
+        return answers
 
     def load_weights(self, named_tensors: object, version: int) -> None:  # noqa: ARG002  # never called
         raise AssertionError("sampling changes no weights")
@@ -64,15 +75,28 @@ class Mixed:
     def judge(self, items: Sequence[tuple[Completion, Problem]]) -> list[Verdict]:
         return [Verdict(0.0, correct=answer.text == "0" or problem.id not in self.mixed) for answer, problem in items]
 
+    @contextmanager
+    def early(self) -> "Iterator[Pile]":
+        yield Pile(self)
 
-@contextmanager
-def untimed(name: str) -> Iterator[None]:
-    yield
+
+class Pile:
+    """Items are kept until somebody asks."""
+
+    def __init__(self, world: Mixed) -> None:
+        self.world, self.items = world, list[tuple[Completion, Problem]]()
+
+    def add(self, items: Iterable[tuple[Completion, Problem]]) -> None:
+        self.items += items
+        self.world.done.append("judged")
+
+    def verdicts(self) -> list[Verdict]:
+        return self.world.judge(self.items)
 
 
 def gathered(world: Mixed, *, wanted: int, step: int = 0, rounds: int = 10, dynamic: bool = True) -> Gathered:
     sampling = SamplingConfig(prompts_per_step=wanted, group_size=2, dynamic=dynamic, max_rounds=rounds)
-    return Asking(PROMPTS, world, world, sampling, seed=3).gather(step, untimed)
+    return Asking(PROMPTS, world, world, sampling, seed=3).gather(step, lambda _: None)
 
 
 def names(groups: Sequence[Group]) -> list[str]:
@@ -83,15 +107,46 @@ def test_without_dynamic_sampling_the_step_takes_what_it_asked_for() -> None:
     world = Mixed([])
     found = gathered(world, wanted=4, step=1, dynamic=False)
     assert world.asked == [ids(prompts_of_step(PROMPTS, 1, 4, seed=3))]
-    assert (names(found.kept), found.others, found.metrics) == (world.asked[0], (), {})
+    assert (names(found.kept), found.others, found.metrics) == (world.asked[0], (), {"sampling/staleness": 1})
     assert (world.samplings[0].seed, world.samplings[0].stream, world.samplings[0].n) == (3, "train/1", 2)
+
+
+def test_answers_go_to_the_judge_as_they_finish_and_the_others_when_all_are_there() -> None:
+    world = Mixed(ids(PROMPTS))
+    found = gathered(world, wanted=3, dynamic=False)
+    # of the first and the third prompt it tells at once, of the second's two answers it doesn't
+    assert world.done == [*["finished", "judged"] * 4, "returned", *["judged"] * 2]
+    assert [[verdict.correct for verdict in group.verdicts] for group in found.kept] == [[True, False]] * 3
+
+
+def test_sampling_and_judging_are_announced_and_timed() -> None:
+    said: list[str] = []
+    sampling = SamplingConfig(prompts_per_step=4, group_size=2, dynamic=True, max_rounds=2)
+    found = Asking(PROMPTS, Mixed([]), Mixed([]), sampling, seed=3).gather(0, said.append)
+    assert said == ["sample", "judge"] * 2
+    assert set(found.seconds) == {"sample", "judge"}
+
+
+def test_answers_are_as_stale_as_the_steps_that_their_weights_have_not_seen() -> None:
+    """Of three answers to step 5, two are of weights after 5 steps, one is of weights after 4."""
+    answers = tuple(Completion("", (1,), policy_version=version) for version in (5, 5, 4))
+    assert staleness([Group(PROMPTS[0], answers[:1], ()), Group(PROMPTS[1], answers[1:], ())], 5) == pytest.approx(1 / 3)
+
+
+def test_sampling_that_is_broken_off_ends_at_the_next_answer() -> None:
+    world = Mixed([])
+    asking = Asking(PROMPTS, world, world, SamplingConfig(prompts_per_step=4, group_size=2), seed=3)
+    asking.break_off()
+    with pytest.raises(EngineError, match="broken off"):
+        asking.gather(0, lambda _: None)
+    assert world.done == ["finished"]
 
 
 def test_enough_mixed_groups_at_once_need_no_second_round() -> None:
     world = Mixed(ids(PROMPTS))
     found = gathered(world, wanted=4)
     assert names(found.kept) == ids(prompts_of_step(PROMPTS, 0, 4, seed=3))
-    assert found.metrics == {"dynamic/rounds": 1, "dynamic/questions": 4, "dynamic/missing": 0}
+    assert found.metrics == {"dynamic/rounds": 1, "dynamic/questions": 4, "dynamic/missing": 0, "sampling/staleness": 0}
 
 
 def test_a_later_round_asks_what_is_missing_over_the_share_kept_so_far() -> None:
@@ -103,7 +158,7 @@ def test_a_later_round_asks_what_is_missing_over_the_share_kept_so_far() -> None
     assert world.asked == [first, later[:2]]
     assert names(found.kept) == [*first[1:], later[0]]
     assert sorted(names(found.others)) == sorted([first[0], later[1]])
-    assert found.metrics == {"dynamic/rounds": 2, "dynamic/questions": 6, "dynamic/missing": 0}
+    assert found.metrics == {"dynamic/rounds": 2, "dynamic/questions": 6, "dynamic/missing": 0, "sampling/staleness": 0}
 
 
 def test_surplus_groups_are_recorded_but_not_learned_from() -> None:
@@ -122,7 +177,7 @@ def test_no_question_is_asked_twice_in_a_step_and_it_ends_when_none_is_left() ->
     assert [len(asked) for asked in world.asked] == [4, 4, 2]
     assert sorted(name for asked in world.asked for name in asked) == sorted(ids(PROMPTS))
     assert (list(found.kept), len(found.groups)) == ([], 10)
-    assert found.metrics == {"dynamic/rounds": 3, "dynamic/questions": 10, "dynamic/missing": 4}
+    assert found.metrics == {"dynamic/rounds": 3, "dynamic/questions": 10, "dynamic/missing": 4, "sampling/staleness": 0}
 
 
 def test_at_the_last_round_the_step_makes_do_with_what_there_is() -> None:

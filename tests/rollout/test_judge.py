@@ -16,7 +16,7 @@ from reasoning_rl.config import JudgeConfig, VerifierConfig
 from reasoning_rl.errors import VerifierError
 from reasoning_rl.records import Completion, Problem, Verdict
 from reasoning_rl.rewards.reward import Reward
-from reasoning_rl.rollout.judge import CHUNK, CHUNK_SIZE, Judge, _Batch, _death
+from reasoning_rl.rollout.judge import Judge, _death
 
 POISON = """
 import os, time
@@ -191,19 +191,6 @@ def test_a_worker_ignores_ctrl_c_before_it_runs_a_line(poison: dict[str, Verifie
     with Judge(poison, JudgeConfig()) as judge:
         verdicts = judge.judge([item("pid")])
     assert reasons(verdicts) == [("scored", str(started[0]))]
-
-
-def test_chunks_shrink_towards_the_end_and_hold_no_more_than_a_worker_can_read() -> None:
-    batch = _Batch([item("x")] * 2000, workers=2)
-    sizes = []
-    while batch.left:
-        sizes.append(len(batch.take()))
-    assert sizes[:3] == [CHUNK, CHUNK, CHUNK]
-    assert sizes == sorted(sizes, reverse=True)
-    assert (sizes[-1], sum(sizes)) == (1, 2000)
-    long = _Batch([item("x" * (CHUNK_SIZE // 3))] * 8 + [item("x" * CHUNK_SIZE)] * 2, workers=1)
-    assert [long.take() for _ in range(4)] == [[0, 1], [2, 3], [4, 5], [6, 7]]
-    assert [long.take() for _ in range(2)] == [[8], [9]]
 
 
 def test_what_a_killed_worker_had_not_sent_is_judged_again(poison: dict[str, VerifierConfig]) -> None:
