@@ -37,6 +37,8 @@ class Said:
     entropy_BT: Tensor
     training: bool = True
     is_gradient_checkpointing: bool = False
+    _modules: tuple[()] = ()
+    """Where peft is installed, accelerate looks for compiled ones."""
 
     def __call__(self, **_: object) -> SimpleNamespace:
         """The output of a language model with a fused head, for prompts of one token; the last two fields are only logged."""

@@ -19,6 +19,7 @@ from reasoning_rl.rollout.local import LocalEngine
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"),  # dynamo looks at all inputs
+    pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"),  # torch says it of itself
 ]
 SAMPLES = [Sample((5, 6, 7), tuple(range(20, 24 + row)), (), 1.0, group=row // 2) for row in range(4)]
 
