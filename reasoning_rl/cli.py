@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 INTERRUPTED, TERMINATED = 130, 143
 _NOT_A_TERMINAL_WIDTH = 120
 _OUT_OF_MEMORY = (
-    "Error: out of memory: lower learner.tokens_per_microbatch, policy.logits_mib or sampling.batch_rows, "
-    "which change nothing else (docs/faq.md)"
+    "Error: out of memory: lower learner.tokens_per_microbatch, policy.logits_mib, sampling.batch_rows "
+    "or sampling.vllm.memory, which change nothing else (docs/faq.md)"
 )
 _debugging: ContextVar[bool] = ContextVar("debugging", default=False)
 

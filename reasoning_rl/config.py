@@ -168,7 +168,8 @@ class VLLMConfig(Section):
     """How vLLM shares the machine with the learner. None of it changes what is sampled, but for rounding."""
 
     memory: Annotated[float, Field(gt=0, lt=1)] = 0.45
-    """Share of the GPU's memory for its weights and its attention cache. The learner has the rest, and with `sleep` all."""
+    """Share of the GPU's memory for its weights and its attention cache, beside which the learner's weights and moments must fit. With
+    `sleep` its activations have this share too."""
     cpu_cache_gib: PositiveFloat = 1.0
     """Size of that cache on a CPU."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -199,12 +200,6 @@ class SamplingConfig(Section):
     """Learn only from groups with right and wrong answers, and ask more questions until there are `prompts_per_step` of them (DAPO)."""
     max_rounds: PositiveInt = 10
     """Of questions in a step of dynamic sampling; the step makes do with the groups there are then."""
-
-    @model_validator(mode="after")
-    def _accepted_by_vllm(self) -> Self:
-        if self.engine == "vllm" and self.temperature > 2:
-            raise ValueError(f"temperature: vLLM takes 2 at most, found {self.temperature}; engine 'local' takes more")
-        return self
 
 
 class VerifierConfig(Section):
@@ -391,6 +386,7 @@ class Config(Section):
             self._no_policy,
             self._too_many_minibatches,
             self._short_context,
+            self._too_hot,
             self._truncated_logprobs,
             self._idle_correction,
             self._dynamic_rollouts,
@@ -438,7 +434,11 @@ class Config(Section):
         return "sampling.dynamic asks for more answers, which train.rollouts has not; leave one of them out"
 
     def _idle_masters(self) -> str | None:
-        if not self.learner.master_weights or self.policy.dtype == "bfloat16":
+        if not self.learner.master_weights:
+            return None
+        if self.policy.lora is not None:
+            return "learner.master_weights: policy.lora trains adapters alone, which are float32 already; set it to false"
+        if self.policy.dtype == "bfloat16":
             return None
         return f"learner.master_weights: needs policy.dtype 'bfloat16', found {self.policy.dtype!r}, which has nothing to copy"
 
@@ -453,6 +453,15 @@ class Config(Section):
         if self.train.rollouts is None or not self.train.off_policy_steps:
             return None
         return "train.off_policy_steps samples ahead of the learner, and with train.rollouts nothing is sampled; leave one of them out"
+
+    def _too_hot(self) -> str | None:
+        temperatures = {"sampling.temperature": self.sampling.temperature, "eval.temperature": self.eval.temperature}
+        hot = [
+            f"{name}: vLLM takes 2 at most, found {value}; sampling.engine 'local' takes more"
+            for name, value in temperatures.items()
+            if value > 2
+        ]
+        return "\n".join(hot) if self.sampling.engine == "vllm" else None
 
     def _truncated_logprobs(self) -> str | None:
         """The engine's log-probabilities are of the truncated distribution, the learner's of the full one: their ratio is no π_θ/π_old."""

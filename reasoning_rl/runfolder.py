@@ -17,9 +17,11 @@ from reasoning_rl.learner.checkpoint import checkpoints
 from reasoning_rl.recipes import dump_config, load_config
 
 Resume = Literal["auto", "must", "never"]
+VLLM_MEMORY = ("memory", "cpu_cache_gib", "sleep", "eager")
 _MAY_CHANGE = (
     "name", "runs", "eval", "judge", "train.trackers", "train.save_every", "train.keep_checkpoints", "train.warn_mismatch_kl",
     "sampling.batch_rows", "learner.tokens_per_microbatch", "policy.logits_mib", "policy.gradient_checkpointing",
+    *(f"sampling.vllm.{name}" for name in VLLM_MEMORY),
 )  # fmt: skip
 """Settings that may change under a run: they decide how much memory is taken and what is kept, not what is learned."""
 _RESULTS = ("config.yaml", "base.json", "metrics.jsonl", "reward.png", "checkpoints", "rollouts", "eval", "tensorboard")

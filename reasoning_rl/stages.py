@@ -101,7 +101,8 @@ def _cold_started(config: Config, crew: "Crew", console: Console) -> str:
 
 def _cold_start_identity(config: Config, processes: int) -> str:
     """Changes whenever the policy that comes out could."""
-    settings = config.model_dump(mode="json", include={"policy", "cold_start", "seed"})
+    idle = {"policy": {"logits_mib", "gradient_checkpointing", "lora"}}  # they change it by rounding at most
+    settings = config.model_dump(mode="json", include={"policy", "cold_start", "seed"}, exclude=idle)
     files = load_manifest(config.folder / "data").files
     return digest([files, settings, weights_of(config.policy.model), processes, __version__])
 
@@ -154,7 +155,7 @@ def _source(config: Config, crew: "Crew", judge: Judge, prompts: Sequence[Prompt
     if not crew.apart:
         say(
             "train.off_policy_steps: this engine can't sample while the learner works, so it samples before each update and saves no time; "
-            "vLLM on a GPU with sampling.vllm.sleep=false can"
+            "vLLM on a GPU with sampling.vllm.sleep=false shares the GPU with it"
         )
     state = load_state(checkpoint) if checkpoint else {}
     with Ahead(asking, config.train.steps, apart=crew.apart, state=state) as ahead:
@@ -177,11 +178,14 @@ def _require_sound_answers(config: Config, objective: "Objective") -> None:
 
 
 def _require_libraries(config: Config) -> None:
-    """Those that the learner needs for what the recipe asks of it."""
+    """Those that sampler and learner need for what the recipe asks of them."""
     from reasoning_rl.learner.optimizers import optimizer_library
     from reasoning_rl.policy.adapters import adapter_library
+    from reasoning_rl.policy.policy import device_of
+    from reasoning_rl.rollout.engine import require_engine
 
-    optimizer_library(config.learner)
+    require_engine(config.sampling.engine)
+    optimizer_library(config.learner, device_of(config.policy).type)
     if config.policy.lora is not None:
         adapter_library()
 

@@ -237,6 +237,16 @@ def test_results_are_not_mixed_with_other_settings(run: Path, runs: Path) -> Non
             stage(micro(runs, "seed=9"), Console(file=io.StringIO()))
 
 
+def test_what_only_bounds_memory_leaves_cold_start_and_reports_as_they_are(run: Path, runs: Path) -> None:
+    """Their rounding would make another policy of the same recipe."""
+    lean = micro(runs, "policy.logits_mib=8", "policy.gradient_checkpointing=true", "sampling.batch_rows=8", "sampling.vllm.memory=0.2")
+    base, output = (run / "base.json").read_text(encoding="utf-8"), io.StringIO()
+    assert "Cold start: 30" not in trained(lean)
+    run_eval(lean, model=None, console=Console(file=output, width=200))
+    assert (run / "base.json").read_text(encoding="utf-8") == base
+    assert "eval/base is up to date" in output.getvalue()
+
+
 def test_an_emptied_cache_is_filled_again(run: Path, runs: Path) -> None:
     shutil.rmtree(runs / "cache")
     output = io.StringIO()

@@ -218,7 +218,7 @@ def test_settings_that_contradict_each_other_are_said_at_once() -> None:
     ("override", "said"),
     [
         ("seed=abc", "seed: found 'abc'; it should be a valid integer"),
-        ("sampling=5", "sampling: found 5; it should be a valid dictionary"),
+        ("sampling=5", "sampling: found 5; it should be a mapping of settings, of engine, vllm, prompts_per_step"),
         ("preset=foo", "preset: no such preset 'foo'; known: dapo, deepseekmath, dr_grpo, r1_zero"),
         ("rewards.gsm8k.wieght=2", "Did you mean 'weight'?"),
         ("rewards.gsm8k.options.a=[1]", "rewards.gsm8k.options.a: found [1]; it should be bool or int or float or str"),

@@ -144,7 +144,12 @@ class Crew:
         """End the other processes; those that don't end are killed."""
         for pipe in self._pipes:
             pipe.close()
-        self.local.close()
+        try:
+            self.local.close()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
         for process in self._processes:
             process.join(timeout=5)
             if process.is_alive():

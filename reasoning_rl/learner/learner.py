@@ -164,6 +164,8 @@ class Learner:
             )
         self.optimizer.step()
         self._masters.publish()
+        if self.models.policy.device.type == "cuda":
+            self.optimizer.zero_grad()  # the sampler needs the room; the next backward makes them anew
         return {**totals, **norms}
 
     def _clip(self, parameters: Sequence[Tensor]) -> float:

@@ -14,11 +14,13 @@ import torch
 from reasoning_rl.config import ColdStartConfig, LearnerConfig, ObjectiveConfig, PolicyConfig, SamplingConfig
 from reasoning_rl.data.store import load_demonstrations
 from reasoning_rl.data.tokenizer import load_tokenizer
+from reasoning_rl.errors import ConfigError
 from reasoning_rl.learner.checkpoint import load_state
 from reasoning_rl.learner.coldstart import Memory, cold_start
 from reasoning_rl.learner.learner import Learned, Learner, Models
 from reasoning_rl.learner.parallel import Ranks, join
 from reasoning_rl.objectives import build
+from reasoning_rl.policy.adapters import require_linear
 from reasoning_rl.policy.policy import Policy, build_policy, load_policy
 from reasoning_rl.policy.values import ValueModel
 from reasoning_rl.records import Completion, Prompt, Sample
@@ -47,10 +49,19 @@ class Worker:
         self.engine = Elsewhere()
         self.ranks = join(rank, size, rendezvous, TIMEOUT)
 
+    def let_go(self) -> None:
+        """Of engine, policy and learner: two of them at once may not fit."""
+        self.engine.close()
+        self.engine = Elsewhere()
+        for name in ("policy", "learner"):
+            self.__dict__.pop(name, None)
+
     def close(self) -> None:
         """End the engine, and leave the others."""
-        self.engine.close()
-        self.ranks.leave()
+        try:
+            self.engine.close()
+        finally:
+            self.ranks.leave()
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,9 @@ class Warm:
             policy = build_policy(self.policy.architecture, self.policy, tokenizer, self.seed)
         else:
             policy = load_policy(self.policy.model, self.policy, self.policy.revision)
+        _require_cpu(policy, worker.ranks)
+        if self.policy.lora:  # trained later; said now
+            require_linear(policy.model, self.policy.lora.targets)
         demonstrations = load_demonstrations(self.data)
         memory = Memory(self.tokens, self.policy.logits_mib)
         cold_start(policy, demonstrations, self.cold_start, seed=self.seed, memory=memory, ranks=worker.ranks, on_step=self.on_step)
@@ -89,8 +103,9 @@ class Open:
     revision: str | None = None
 
     def __call__(self, worker: Worker) -> None:
-        worker.engine.close()
+        worker.let_go()
         worker.policy = load_policy(self.model, self.config, self.revision)
+        _require_cpu(worker.policy, worker.ranks)
         worker.engine = self._engine(worker.policy, worker.ranks)
         worker.engine.load_weights(worker.policy.weights(), 0)
 
@@ -102,6 +117,11 @@ class Open:
         from reasoning_rl.rollout.vllm import VLLMEngine
 
         return VLLMEngine(policy, self.model, self.sampling, self.revision, threads=ranks.size if ranks.size > 1 else None)
+
+
+def _require_cpu(policy: Policy, ranks: Ranks) -> None:
+    if ranks.size > 1 and policy.device.type != "cpu":
+        raise ConfigError(f"learner.processes: {ranks.size} share the cores of a CPU; with a GPU it is 1")
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def add_adapters(model: "PreTrainedModel", config: LoRAConfig) -> None:
         base_model_name_or_path=model.name_or_path,
         task_type="CAUSAL_LM",
     )
-    _require_linear(model, config.targets)
+    require_linear(model, config.targets)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         peft.inject_adapter_in_model(asked, model, _NAME)
@@ -64,8 +64,11 @@ def _linear(model: "PreTrainedModel") -> list[str]:
     return sorted({name.rpartition(".")[2] for name, layer in model.named_modules() if isinstance(layer, nn.Linear) and layer is not head})
 
 
-def _require_linear(model: "PreTrainedModel", targets: list[str]) -> None:
-    """peft would take embeddings too, whose two uses merging can't tell apart."""
+def require_linear(model: "PreTrainedModel", targets: list[str]) -> None:
+    """ConfigError names a target that is no linear layer, or shares its weights with the input embedding.
+
+    peft would take embeddings too, whose two uses merging can't tell apart.
+    """
     modules = dict(model.named_modules())
     found = {target: [module for name, module in modules.items() if f".{name}".endswith(f".{target}")] for target in targets}
     shared = [module.weight for module in modules.values() if isinstance(module, nn.Embedding)]

@@ -270,12 +270,12 @@ class _Places:
 
 
 def step(length: int, most: int) -> int:
-    """What to round a length to, that shapes are few and filler is little: `most`, or for short ones a power of two, an eighth at most.
+    """What to round a length to, that shapes are few and filler is little: `most`, or for short ones a power of two, a sixteenth at most.
 
     >>> step(20_000, 512), step(700, 512), step(5, 512)
-    (512, 64, 1)
+    (512, 32, 1)
     """
-    return min(most, 1 << max(0, length.bit_length() - 4))
+    return min(most, 1 << max(0, length.bit_length() - 5))
 
 
 def _filled(indices: Ids, filler: int) -> Ids:

@@ -107,7 +107,7 @@ def build_policy(architecture: ArchitectureConfig, config: PolicyConfig, tokeniz
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen3ForCausalLM._from_config(shape, attn_implementation=GROUPED, dtype=torch.float32)
-    return _policy(model.to(_device(config)), tokenizer, config)
+    return _policy(model.to(device_of(config)), tokenizer, config)
 
 
 def load_policy(model: str, config: PolicyConfig, revision: str | None = None) -> Policy:
@@ -126,7 +126,7 @@ def load_policy(model: str, config: PolicyConfig, revision: str | None = None) -
         said = "its attention can't be replaced" if failure.args == (GROUPED,) else first_line(failure)
         raise ModelError(f"policy.model: {model!r} can't be loaded as a causal language model: {said}") from failure
     _refuse_scaled_logits(model, loaded.config.to_dict())
-    loaded.to(_device(config))  # type: ignore[arg-type]  # its stub knows no torch.device
+    loaded.to(device_of(config))  # type: ignore[arg-type]  # its stub knows no torch.device
     without_dropout(loaded)
     require_alike(loaded, model)
     return _policy(loaded, tokenizer, config)
@@ -151,7 +151,7 @@ def autocast_dtype(config: PolicyConfig) -> torch.dtype | None:
     """bfloat16 if the recipe wants it, or, with `auto`, if the weights are float32 and the processor multiplies bfloat16 natively."""
     if config.autocast == "off" or config.dtype == "bfloat16":
         return None
-    native = torch.cuda.is_bf16_supported() if _device(config).type == "cuda" else _cpu_multiplies_bfloat16()
+    native = torch.cuda.is_bf16_supported() if device_of(config).type == "cuda" else _cpu_multiplies_bfloat16()
     return torch.bfloat16 if config.autocast == "bfloat16" or native else None
 
 
@@ -164,7 +164,8 @@ def _cpu_multiplies_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def _device(config: PolicyConfig) -> torch.device:
+def device_of(config: PolicyConfig) -> torch.device:
+    """ModelError where the recipe wants a GPU and torch sees none."""
     if config.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if config.device == "cuda" and not torch.cuda.is_available():

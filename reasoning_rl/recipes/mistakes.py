@@ -36,6 +36,8 @@ def _worded(mistake: ErrorDetails) -> list[str]:
 def _accepted(place: _Place, message: str) -> str:
     if _is_union(kind := _bare(_type_at(place))):
         return f"it should be {' or '.join(alternative.__name__ for alternative in get_args(kind))}"
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return f"it should be a mapping of settings, of {', '.join(kind.model_fields)}"
     return "it should be" + message.removeprefix("Input should be") if message.startswith("Input should be") else message
 
 

@@ -33,6 +33,9 @@ class Sampling:
     """Names the draw, for example `train/12`: the randomness of an answer is a function of (seed, stream, problem id, index) alone."""
 
 
+VLLM_HELP = "`make setup-vllm` prepares an environment with it, which `make train ENGINE=vllm` uses; sampling.engine=local needs none"
+
+
 OnFinished = Callable[[int, int, Completion], None]
 """Hears of a completion as soon as it is finished: index of its prompt, its place among the prompt's completions, itself. It is quick."""
 
@@ -71,7 +74,7 @@ class SharedEngine(Engine, Protocol):
 
     @property
     def apart(self) -> bool:
-        """Whether it can sample in a thread while the learner works: it has weights and a processor of its own, and does not sleep."""
+        """Whether it can sample in a thread while the learner works: it has weights of its own, and does not sleep."""
 
     def require_fit(self, prompts: Sequence[Prompt], max_tokens: int) -> None:
         """EngineError names the first prompt that leaves no room for `max_tokens` in the context."""
@@ -111,13 +114,19 @@ def engine_for(asked: str, *, on_gpu: bool) -> str:
     return "vllm" if on_gpu and find_spec("vllm") else "local"
 
 
-def require_room(prompts: Sequence[Prompt], max_tokens: int, context: int) -> None:
-    """EngineError names the first prompt that leaves no room for `max_tokens` in the context."""
+def require_engine(asked: str) -> None:
+    """EngineError where `sampling.engine` asks for vLLM and it isn't installed."""
+    if asked == "vllm" and not find_spec("vllm"):
+        raise EngineError(f"sampling.engine: vLLM is not installed; {VLLM_HELP}")
+
+
+def require_room(prompts: Sequence[Prompt], max_tokens: int, context: int, more: str = "") -> None:
+    """EngineError names the first prompt that leaves no room for `max_tokens` in the context, and says what helps; `more`: what else."""
     for prompt in prompts:
         if len(prompt.token_ids) + max_tokens > context:
             raise EngineError(
                 f"problem {prompt.problem.id}: a prompt of {len(prompt.token_ids)} tokens and {max_tokens} new ones "
-                f"don't fit into the context of {context}; lower sampling.max_tokens or data.max_prompt_tokens"
+                f"don't fit into the context of {context}; lower sampling.max_tokens or data.max_prompt_tokens{more}"
             )
 
 

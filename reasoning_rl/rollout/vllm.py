@@ -8,11 +8,13 @@ until its model is seen to compute with them. While the learner works, it gives 
 import gc
 import logging
 import os
+import random
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +22,7 @@ from reasoning_rl.config import SamplingConfig, VLLMConfig
 from reasoning_rl.errors import EngineError, first_line
 from reasoning_rl.policy.policy import Policy
 from reasoning_rl.records import Completion, Prompt
-from reasoning_rl.rollout.engine import OnFinished, Sampling, require_room, require_same_names, texts_of
+from reasoning_rl.rollout.engine import VLLM_HELP, OnFinished, Sampling, require_room, require_same_names, texts_of
 from reasoning_rl.rollout.fingerprint import differences
 from reasoning_rl.rollout.randomness import generator
 
@@ -34,7 +36,7 @@ _CPU_BLOCK = 32
 _BATCHED_TOKENS = 8192
 """That a forward pass takes at most, prompts included."""
 _GIB = 2**30
-_HELP = "`make setup-vllm` prepares an environment with it, which `make train ENGINE=vllm` uses; sampling.engine=local needs none"
+_OTHER_NAMES = "; if vLLM names or arranges this model's tensors in its own way, sampling.engine=local takes it as it is"
 _REFUSALS = (AssertionError, AttributeError, ImportError, KeyError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 """What vLLM raises where a model or its weights don't suit it; running out of memory is a RuntimeError too."""
 
@@ -52,7 +54,7 @@ class VLLMEngine:
         self.policy, self.version = policy, 0
         self._config, self._dtype = config.vllm, _dtype(policy, config.vllm)
         self._threads = threads or torch.get_num_threads()
-        self._ready = self._asleep = False
+        self._ready = self._asleep = self._taken = False
         self._shapes = {name: tensor.shape for name, tensor in policy.weights()}
         with _threads(self._threads):
             self._llm: LLM | None = _started(model, config, self._dtype, revision, policy.context)
@@ -84,15 +86,7 @@ class VLLMEngine:
 
     def load_weights(self, named_tensors: Iterable[tuple[str, Tensor]], version: int) -> None:
         """See Engine. EngineError names a tensor that is missing, unknown, of another shape, or not what vLLM computes with afterwards."""
-        sent = {name: tensor.detach().to(self._dtype) for name, tensor in named_tensors}
-        require_same_names(self._shapes, sent, version)
-        self._ready = False
-        if self._asleep:
-            torch.cuda.empty_cache()  # what the learner's allocator holds on to is vLLM's now
-        self._wake("weights")
-        with _threads(self._threads):
-            self._reload(sent, version)
-            self._require_taken(sent, version)
+        self._take({name: tensor.detach() for name, tensor in named_tensors}, version)  # merged adapters are gone before the cache comes
         self._wake("kv_cache")
         if not self._running.reset_prefix_cache():
             raise EngineError(f"weights of version {version}: vLLM is still at work with older ones, so that their attention cache stays")
@@ -100,7 +94,12 @@ class VLLMEngine:
 
     def require_fit(self, prompts: Sequence[Prompt], max_tokens: int) -> None:
         """See SharedEngine. The context is the policy's, or what vLLM has cache for if that is less."""
-        require_room(prompts, max_tokens, self.context)
+        more = f", or raise {self._budget()}" if self.context < self.policy.context else ""
+        require_room(prompts, max_tokens, self.context, more)
+
+    def _budget(self) -> str:
+        """The setting that bounds its attention cache."""
+        return "sampling.vllm.cpu_cache_gib" if _on_cpu() else "sampling.vllm.memory"
 
     def sleep(self) -> None:
         """See SharedEngine. On a GPU, weights and cache are dropped: the next weights replace them anyway."""
@@ -114,6 +113,8 @@ class VLLMEngine:
             self._llm.llm_engine.engine_core.shutdown()
             self._llm, self._ready = None, False
             gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
     def _finished(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
         """Completions as they come, each with its place when those of all prompts stand in a row."""
@@ -150,6 +151,14 @@ class VLLMEngine:
             raise EngineError(f"vLLM ended an answer for the reason {answer.finish_reason!r}")
         return Completion(text, tuple(answer.token_ids), tuple(answer.logprobs.logprobs), answer.finish_reason, self.version)
 
+    def _take(self, sent: dict[str, Tensor], version: int) -> None:
+        require_same_names(self._shapes, sent, version)
+        self._ready = False
+        self._wake("weights")
+        with _threads(self._threads):
+            self._reload(sent, version)
+            self._require_taken(sent, version)
+
     def _reload(self, sent: dict[str, Tensor], version: int) -> None:
         """Replace all weights in place, by the loader of vLLM's model."""
         try:
@@ -160,11 +169,19 @@ class VLLMEngine:
     def _require_taken(self, sent: dict[str, Tensor], version: int) -> None:
         (found,) = self._running.apply_model(lambda model: next(differences(model, sent, version), None))
         if found:
-            raise EngineError(f"weights of version {version}: {found}")
+            raise EngineError(f"weights of version {version}: {found}{'' if self._taken else _OTHER_NAMES}")
+        self._taken = True
 
     def _wake(self, part: str) -> None:
-        if self._asleep:
+        if not self._asleep:
+            return
+        try:
             self._running.wake_up(tags=[part])
+        except RuntimeError as failure:
+            raise EngineError(
+                f"vLLM can't have the GPU's memory back for its {part}: {first_line(failure)}. Beside what the learner keeps, "
+                f"sampling.vllm.memory ({self._config.memory}) is too much; lower it, or see docs/performance.md for the learner's part"
+            ) from failure
 
 
 def _request(prompt: Prompt, row: int, sampling: Sampling, ends: list[int]) -> "SamplingParams":
@@ -208,7 +225,7 @@ def _started(model: str, config: SamplingConfig, dtype: torch.dtype, revision: s
             from vllm import LLM
             from vllm.exceptions import VLLMError
         except (ImportError, RuntimeError) as failure:
-            raise EngineError(f"sampling.engine: vLLM can't be imported here ({first_line(failure)}); {_HELP}") from failure
+            raise EngineError(f"sampling.engine: vLLM can't be imported here ({first_line(failure)}); {VLLM_HELP}") from failure
     suited = _for_cpu(config, context) if _on_cpu() else _for_gpu(config)
     try:
         with _undisturbed():
@@ -271,29 +288,31 @@ def _reason(failure: BaseException) -> str:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """On a CPU vLLM makes itself the only user of its process. What would reach the learner, or the judges that start later, is undone.
+    """vLLM makes itself the only user of its process. Environment, generators and threads are put back, for the learner and later judges.
 
     Nor does it speak: of its warnings on the way, none is for a user to heed.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    logging.getLogger("vllm").setLevel(os.environ["VLLM_LOGGING_LEVEL"])  # it warns before it has read that itself
-    set_threads, preloaded = torch.set_num_threads, os.environ.get("LD_PRELOAD")
+    logging.getLogger("vllm").setLevel(os.environ["VLLM_LOGGING_LEVEL"].upper())  # it warns before it has read that itself
+    environment, set_threads = dict(os.environ), torch.set_num_threads
+    drawn, drawn_numpy = random.getstate(), np.random.get_state()  # vLLM seeds the old ones
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
             yield
     finally:
         torch.set_num_threads = set_threads
-        if preloaded is None:
-            os.environ.pop("LD_PRELOAD", None)
-        else:
-            os.environ["LD_PRELOAD"] = preloaded
+        random.setstate(drawn)
+        np.random.set_state(drawn_numpy)
+        for name in [name for name in os.environ if name not in environment and not name.startswith("VLLM_")]:
+            del os.environ[name]
+        os.environ.update(environment)
 
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """The first process of a crew learns with one thread, and samples with those of the others, which wait meanwhile."""
+    """So many for a while. The first process of a crew learns with one, and samples with those of the others, which wait meanwhile."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -1,6 +1,7 @@
 """How vLLM is asked, told and put to sleep, against a fake of it. What it answers: test_engine_contract.py."""
 
 import os
+import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,13 +72,19 @@ def test_the_recipe_says_what_memory_it_takes(policy: Policy, folder: str, monke
     assert [kinds[False].get(name) for name in names] == [0.3, None, True, False, "float32"]
 
 
+def not_vllms() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("VLLM_")}
+
+
 def test_the_process_is_left_as_it_was(policy: Policy, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Judges that start later would be started with vLLM's allocator, and the learner could not set its threads."""
     installed(monkeypatch)
-    set_threads = torch.set_num_threads
+    set_threads, environment, drawn = torch.set_num_threads, not_vllms(), (random.getstate(), torch.get_rng_state())
     opened(policy, folder)
-    assert "LD_PRELOAD" not in os.environ
+    assert not_vllms() == environment
     assert torch.set_num_threads is set_threads
+    assert random.getstate() == drawn[0]
+    assert torch.equal(torch.get_rng_state(), drawn[1])
 
 
 def test_answers_find_their_places_in_whatever_order_they_finish(
@@ -115,6 +122,18 @@ def test_on_a_gpu_it_sleeps_until_it_has_new_weights(
     engine.load_weights(policy.model.state_dict().items(), 4)
     assert fake.calls == [("sleep", 2), ("wake", "weights"), "reload_weights", "compare", ("wake", "kv_cache"), "reset"]
     assert engine.generate(prompts, TWO)[0][0].policy_version == 4
+
+
+def test_a_gpu_that_is_too_full_to_wake_on_names_the_setting(policy: Policy, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA Error: out of memory")
+
+    fake = installed(monkeypatch, on_cpu=False)
+    engine = opened(policy, folder, memory=0.6)
+    engine.sleep()
+    monkeypatch.setattr(fake, "wake_up", full)
+    with pytest.raises(EngineError, match=r"can't have the GPU's memory back for its weights: CUDA Error.*sampling\.vllm\.memory \(0\.6\)"):
+        engine.load_weights(policy.model.state_dict().items(), 4)
 
 
 @pytest.mark.parametrize(("on_cpu", "sleep"), [(True, True), (False, False)])

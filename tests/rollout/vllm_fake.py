@@ -1,6 +1,7 @@
 """vLLM as far as our engine knows it: what it is told is written down, and every answer is the token 5, the latest request's first."""
 
 import os
+import random
 import sys
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
@@ -27,6 +28,9 @@ class FakeLLM:
     def __init__(self, **arguments: Any) -> None:
         self.calls.append(("LLM", arguments))
         os.environ["LD_PRELOAD"] = "libtcmalloc.so"
+        os.environ["NUMEXPR_MAX_THREADS"] = "1"
+        random.seed(0)
+        torch.manual_seed(0)
         torch.set_num_threads = lambda nthreads: None  # noqa: ARG005
         if self.unfit:
             raise ValueError(self.unfit)
