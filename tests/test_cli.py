@@ -485,7 +485,8 @@ class OutOfMemoryError(RuntimeError):
 )
 def test_running_out_of_memory_ends_with_6_and_says_what_to_lower(failure: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, failure)
-    said = "out of memory: lower learner.tokens_per_microbatch, policy.logits_mib, sampling.batch_rows or sampling.vllm.memory, which change nothing else"
+    knobs = "learner.tokens_per_microbatch, policy.logits_mib, sampling.batch_rows or sampling.vllm.memory"
+    said = f"out of memory: lower {knobs}, which change nothing else"
     refused(6, said, "doctor")
     assert run("doctor").stderr.endswith(f"(docs/faq.md)\n  {failure}\n".replace("\nmore", "").replace("  \n", ""))
     assert "| 6 | out of memory" in (ROOT / "docs" / "exit-codes.md").read_text()
