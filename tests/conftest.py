@@ -37,11 +37,15 @@ def tiny_policy(tokenizer_folder: str, *, autocast: str = "off", context: int = 
     """Two layers, grouped-query attention; weights large enough that its answers differ."""
     architecture = ArchitectureConfig(layers=2, width=32, heads=4, kv_heads=2, head_width=8, mlp_width=64, context=context)
     config = PolicyConfig.model_validate({"device": "cpu", "autocast": autocast, "architecture": architecture})
-    policy = build_policy(architecture, config, load_tokenizer(tokenizer_folder), seed=0)
+    return magnified(build_policy(architecture, config, load_tokenizer(tokenizer_folder), seed=0), 6)
+
+
+def magnified(policy: Policy, factor: float) -> Policy:
+    """Its matrices times `factor`, in place."""
     with torch.no_grad():
         for parameter in policy.model.parameters():
             if parameter.ndim == 2:
-                parameter.mul_(6)
+                parameter.mul_(factor)
     return policy
 
 

@@ -35,7 +35,6 @@ class Sampling:
 
 VLLM_HELP = "`make setup-vllm` prepares an environment with it, which `make train ENGINE=vllm` uses; sampling.engine=local needs none"
 
-
 OnFinished = Callable[[int, int, Completion], None]
 """Hears of a completion as soon as it is finished: index of its prompt, its place among the prompt's completions, itself. It is quick."""
 

@@ -94,12 +94,8 @@ class VLLMEngine:
 
     def require_fit(self, prompts: Sequence[Prompt], max_tokens: int) -> None:
         """See SharedEngine. The context is the policy's, or what vLLM has cache for if that is less."""
-        more = f", or raise {self._budget()}" if self.context < self.policy.context else ""
+        more = f", or raise sampling.vllm.{_budget()}" if self.context < self.policy.context else ""
         require_room(prompts, max_tokens, self.context, more)
-
-    def _budget(self) -> str:
-        """The setting that bounds its attention cache."""
-        return "sampling.vllm.cpu_cache_gib" if _on_cpu() else "sampling.vllm.memory"
 
     def sleep(self) -> None:
         """See SharedEngine. On a GPU, weights and cache are dropped: the next weights replace them anyway."""
@@ -231,10 +227,10 @@ def _started(model: str, config: SamplingConfig, dtype: torch.dtype, revision: s
         with _undisturbed():
             return LLM(model=model, **_arguments(config, dtype, revision), **suited)
     except (*_REFUSALS, VLLMError) as failure:
-        given = "sampling.vllm.cpu_cache_gib" if _on_cpu() else "sampling.vllm.memory"
+        given = _budget()
         raise EngineError(
-            f"sampling.engine: vLLM can't take {model} here: {_reason(failure)}. If it lacks memory, {given} is what it may use "
-            f"({getattr(config.vllm, given.rpartition('.')[2])}); sampling.engine=local takes every architecture that trains"
+            f"sampling.engine: vLLM can't take {model} here: {_reason(failure)}. If it lacks memory, sampling.vllm.{given} is what it may "
+            f"use ({getattr(config.vllm, given)}); sampling.engine=local takes every architecture that trains"
         ) from failure
 
 
@@ -279,6 +275,11 @@ def _on_cpu() -> bool:
     from vllm.platforms import current_platform
 
     return bool(current_platform.is_cpu())
+
+
+def _budget() -> str:
+    """The setting of `sampling.vllm` that bounds its attention cache."""
+    return "cpu_cache_gib" if _on_cpu() else "memory"
 
 
 def _reason(failure: BaseException) -> str:

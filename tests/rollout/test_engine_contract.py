@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import make_prompts, plain_copy
+from conftest import magnified, make_prompts, plain_copy
 from torch import Tensor
 
 from reasoning_rl.config import ArchitectureConfig, PolicyConfig, SamplingConfig
@@ -29,12 +29,7 @@ VLLM = [
 def fresh(tokenizer: str) -> Policy:
     """Heads of 32, the narrowest that vLLM takes on a CPU; tied embeddings; weights large enough that answers differ."""
     architecture = ArchitectureConfig(layers=2, width=64, heads=2, kv_heads=1, head_width=32, mlp_width=96, context=256)
-    policy = build_policy(architecture, CPU, load_tokenizer(tokenizer), seed=0)
-    with torch.no_grad():
-        for parameter in policy.model.parameters():
-            if parameter.ndim == 2:
-                parameter.mul_(4)
-    return policy
+    return magnified(build_policy(architecture, CPU, load_tokenizer(tokenizer), seed=0), 4)
 
 
 @pytest.fixture(scope="module", params=["local", pytest.param("vllm", marks=VLLM)])
