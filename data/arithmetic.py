@@ -4,9 +4,10 @@ Train, held-out and demonstration problems come from streams of their own. A sto
 its question, or its template instance (same phrasings, same numbers, another name), is among the held-out ones.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from random import Random
+from typing import NamedTuple
 
 from reasoning_rl.config import ArithmeticConfig, DataConfig
 from reasoning_rl.data.source import Loaded, Row, Worked
@@ -28,19 +29,33 @@ class Arithmetic:
         return {NAME: f"generator {VERSION}"}
 
     def read(self, config: DataConfig, seed: int) -> Loaded:
-        settings = config.arithmetic
-        held_out = _distinct(stream(seed, "test", settings), settings.eval_problems, lambda _: True, "eval_problems")
-        questions, instances = {story.question for story in held_out}, {story.instance for story in held_out}
-
-        def unseen(story: Story) -> bool:
-            return story.question not in questions and story.instance not in instances
-
-        train = _distinct(stream(seed, "train", settings), settings.train_problems, unseen, "train_problems")
+        told = tell_all(config.arithmetic, seed)
         return Loaded(
-            train=[_row(story, config.train_split, index) for index, story in enumerate(train)],
-            eval=[_row(story, config.eval_split, index) for index, story in enumerate(held_out)],
-            worked=list(_demonstrations(seed, settings, unseen)),
+            train=[_row(story, config.train_split, index) for index, story in enumerate(told.train)],
+            eval=[_row(story, config.eval_split, index) for index, story in enumerate(told.held_out)],
+            worked=list(_demonstrations(seed, config.arithmetic, told.shown)),
         )
+
+
+class Told(NamedTuple):
+    """The stories of one seed."""
+
+    train: list[Story]
+    held_out: list[Story]
+    shown: list[Story]
+    """In the demonstrations of the cold start; they may repeat one another, as independent draws do."""
+
+
+def tell_all(settings: ArithmeticConfig, seed: int) -> Told:
+    """A function of its arguments alone. DataError when the settings don't yield so many stories."""
+    held_out = _distinct(stream(seed, "test", settings), settings.eval_problems, lambda _: True, "eval_problems")
+    questions, instances = {story.question for story in held_out}, {story.instance for story in held_out}
+
+    def unseen(story: Story) -> bool:
+        return story.question not in questions and story.instance not in instances
+
+    train = _distinct(stream(seed, "train", settings), settings.train_problems, unseen, "train_problems")
+    return Told(train, held_out, _allowed(stream(seed, "demonstrations", settings), settings.demonstrations, unseen))
 
 
 def stream(seed: int, name: str, config: ArithmeticConfig) -> Iterator[Story]:
@@ -64,17 +79,16 @@ def _distinct(stories: Iterator[Story], count: int, allowed: Callable[[Story], b
     )
 
 
-def _demonstrations(seed: int, config: ArithmeticConfig, allowed: Callable[[Story], bool]) -> Iterator[Worked]:
-    """Worked answers with slips, mixed with right answers given at once. Their problems may repeat one another, as independent draws do."""
+def _demonstrations(seed: int, config: ArithmeticConfig, stories: Sequence[Story]) -> Iterator[Worked]:
+    """Worked answers with slips, mixed with right answers given at once."""
     rng = Random(f"{seed}/slips")
-    stories = _allowed(stream(seed, "demonstrations", config), config.demonstrations, allowed)
     for index, story in enumerate(stories):
-        problem = _problem(story, "demonstrations", index)
+        asked = problem(story, "demonstrations", index, worked=False)
         if rng.random() < config.direct_fraction:
-            yield Worked(problem, "", problem.gold)
+            yield Worked(asked, "", asked.gold)
         else:
             working, answer = work(rng, story, config.slip_rate)
-            yield Worked(problem, working, str(answer))
+            yield Worked(asked, working, str(answer))
 
 
 def _allowed(stories: Iterator[Story], count: int, allowed: Callable[[Story], bool]) -> list[Story]:
@@ -92,23 +106,29 @@ def _draws(count: int) -> int:
     return count * DRAWS_PER_PROBLEM + DRAWS_AT_LEAST
 
 
-def _row(story: Story, split: str, index: int) -> Row:
-    problem = _problem(story, split, index, solution(story))
-    return Row(problem, problem.id)
+def problem_id(split: str, index: int) -> str:
+    """Of the story with this place in its split."""
+    return f"{NAME}/{split}/{index}"
 
 
-def _problem(story: Story, split: str, index: int, working: str = "") -> Problem:
+def problem(story: Story, split: str, index: int, *, worked: bool = True) -> Problem:
+    """The story as a problem of a split, with its solution where it is to be `worked`."""
     return Problem(
-        id=f"{NAME}/{split}/{index}",
+        id=problem_id(split, index),
         source=NAME,
         split=split,
         question=story.question,
         gold=str(story.answer),
-        solution=working,
+        solution=solution(story) if worked else "",
         task="gsm8k",
         level=str(len(story.steps)),
         subject="arithmetic",
     )
+
+
+def _row(story: Story, split: str, index: int) -> Row:
+    told = problem(story, split, index)
+    return Row(told, told.id)
 
 
 SOURCE = Arithmetic()

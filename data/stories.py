@@ -1,5 +1,7 @@
 """One arithmetic word problem: a running quantity, told step by step. Equal random streams tell equal stories."""
 
+from collections.abc import Sequence
+from functools import reduce
 from random import Random
 from typing import NamedTuple
 
@@ -23,17 +25,19 @@ class Story(NamedTuple):
     question: str
     start: int
     steps: tuple[Step, ...]
-    instance: tuple[int, ...]
-    """The phrasings and numbers drawn, whoever the person and whatever the items: two stories with one instance differ in names alone."""
+    phrasings: tuple[int, ...]
+    """Which wording each sentence has: 1 for boxes, else 0; the opening's; one for each step told after it; the question's."""
     items: str
     person: Person
 
     @property
+    def instance(self) -> tuple[object, ...]:
+        """Phrasings and numbers, whoever the person and whatever the items: two stories with one instance differ in names alone."""
+        return self.phrasings, self.start, self.steps
+
+    @property
     def answer(self) -> int:
-        value = self.start
-        for step in self.steps:
-            value = calculate(value, step)
-        return value
+        return _result(self.start, self.steps)
 
 
 def calculate(value: int, step: Step) -> int:
@@ -49,20 +53,34 @@ def tell(rng: Random, config: ArithmeticConfig) -> Story:
     """Draw a story within the limits of the config; its quantity is always a whole number from 2 to `largest_value`."""
     person, items = PEOPLE[_below(rng, len(PEOPLE))], ITEMS[_below(rng, len(ITEMS))]
     count = config.steps[0] + _below(rng, config.steps[1] - config.steps[0] + 1)
-    start, steps, value, opening = _boxes(rng, config) if rng.random() < BOXES_SHARE else _plain(rng, config)
-    text = BOXES if steps else OPENINGS
-    sentences = [text[opening].format(name=person.name, items=items, n=start, m=value // start)]
-    instance = [len(steps), opening, start, value]
+    boxes = rng.random() < BOXES_SHARE
+    start, steps = _begin(rng, boxes, config)
+    phrasings = [int(boxes), _below(rng, len(BOXES if boxes else OPENINGS))]
+    value = _result(start, steps)
     while len(steps) < count:
         step = _step(rng, value, config)
-        phrasing = _below(rng, len(STEPS[step.operator]))
-        sentences.append(_sentence(STEPS[step.operator][phrasing], step.operand, person, items))
-        instance += (OPERATORS.index(step.operator), phrasing, step.operand)
+        phrasings.append(_below(rng, len(STEPS[step.operator])))
         steps.append(step)
         value = calculate(value, step)
-    asked = _below(rng, len(QUESTIONS))
-    sentences.append(QUESTIONS[asked].format(name=person.name, items=items))
-    return Story(" ".join(sentences), start, tuple(steps), (*instance, asked), items, person)
+    return _written(start, steps, (*phrasings, _below(rng, len(QUESTIONS))), items, person)
+
+
+def retell(rng: Random, story: Story, config: ArithmeticConfig) -> Story | None:
+    """Draw a story of the same sentences with another person, other items and numbers drawn anew.
+
+    None where a step of the story can't follow the numbers drawn: draw again.
+    """
+    others, things = [one for one in PEOPLE if one != story.person], [one for one in ITEMS if one != story.items]
+    person, items = others[_below(rng, len(others))], things[_below(rng, len(things))]
+    start, steps = _begin(rng, bool(story.phrasings[0]), config)
+    value = _result(start, steps)
+    for told in story.steps[len(steps) :]:
+        fitting = _operands(told.operator, value, config)
+        if not fitting:
+            return None
+        steps.append(Step(told.operator, fitting[_below(rng, len(fitting))]))
+        value = calculate(value, steps[-1])
+    return _written(start, steps, story.phrasings, items, person)
 
 
 def solution(story: Story) -> str:
@@ -88,29 +106,46 @@ def work(rng: Random, story: Story, slip_rate: float) -> tuple[str, int]:
     return "\n".join(lines), value
 
 
-def _plain(rng: Random, config: ArithmeticConfig) -> tuple[int, list[Step], int, int]:
-    start = _between(rng, SMALLEST, min(config.largest_operand, config.largest_value))
-    return start, [], start, _below(rng, len(OPENINGS))
-
-
-def _boxes(rng: Random, config: ArithmeticConfig) -> tuple[int, list[Step], int, int]:
-    boxes = _between(rng, SMALLEST, min(config.largest_operand, config.largest_value // SMALLEST))
-    each = _between(rng, SMALLEST, min(config.largest_operand, config.largest_value // boxes))
-    return boxes, [Step("*", each)], boxes * each, _below(rng, len(BOXES))
+def _begin(rng: Random, boxes: bool, config: ArithmeticConfig) -> tuple[int, list[Step]]:
+    """The number that opens a story, and the step told with it where there are `boxes`."""
+    if not boxes:
+        return _between(rng, SMALLEST, min(config.largest_operand, config.largest_value)), []
+    start = _between(rng, SMALLEST, min(config.largest_operand, config.largest_value // SMALLEST))
+    return start, [Step("*", _between(rng, SMALLEST, min(config.largest_operand, config.largest_value // start)))]
 
 
 def _step(rng: Random, value: int, config: ArithmeticConfig) -> Step:
     """A step that keeps the quantity within its limits. One of + and - always can: the loop ends."""
     while True:
         operator = OPERATORS[_below(rng, len(OPERATORS))]
-        if operator == "+" and value + SMALLEST <= config.largest_value:
-            return Step("+", _between(rng, SMALLEST, min(config.largest_operand, config.largest_value - value)))
-        if operator == "-" and value >= 2 * SMALLEST:
-            return Step("-", _between(rng, SMALLEST, min(config.largest_operand, value - SMALLEST)))
-        if operator == "*" and value * SMALLEST <= config.largest_value:
-            return Step("*", _between(rng, SMALLEST, min(LARGEST_FACTOR, config.largest_value // value)))
-        if operator == "/" and (divisors := [d for d in range(SMALLEST, LARGEST_FACTOR + 1) if not value % d and value // d >= SMALLEST]):
-            return Step("/", divisors[_below(rng, len(divisors))])
+        if fitting := _operands(operator, value, config):
+            return Step(operator, fitting[_below(rng, len(fitting))])
+
+
+def _operands(operator: str, value: int, config: ArithmeticConfig) -> Sequence[int]:
+    """Those that keep the quantity a whole number within its limits; none where none does."""
+    if operator == "+":
+        return range(SMALLEST, min(config.largest_operand, config.largest_value - value) + 1)
+    if operator == "-":
+        return range(SMALLEST, min(config.largest_operand, value - SMALLEST) + 1)
+    if operator == "*":
+        return range(SMALLEST, min(LARGEST_FACTOR, config.largest_value // value) + 1)
+    return [divisor for divisor in range(SMALLEST, LARGEST_FACTOR + 1) if not value % divisor and value // divisor >= SMALLEST]
+
+
+def _result(start: int, steps: Sequence[Step]) -> int:
+    return reduce(calculate, steps, start)
+
+
+def _written(start: int, steps: Sequence[Step], phrasings: tuple[int, ...], items: str, person: Person) -> Story:
+    """The story in words."""
+    boxes, opening, *later, asked = phrasings
+    first = (BOXES if boxes else OPENINGS)[opening]
+    sentences = [first.format(name=person.name, items=items, n=start, m=steps[0].operand if boxes else 0)]
+    for step, phrasing in zip(steps[boxes:], later, strict=True):
+        sentences.append(_sentence(STEPS[step.operator][phrasing], step.operand, person, items))
+    sentences.append(QUESTIONS[asked].format(name=person.name, items=items))
+    return Story(" ".join(sentences), start, tuple(steps), phrasings, items, person)
 
 
 def _slipped(rng: Random, value: int, step: Step) -> int:
