@@ -1,22 +1,30 @@
-"""Runs side by side in one tidy table, each paired with the first one problem by problem."""
+"""Runs side by side in one tidy table, each paired with the first one problem by problem.
 
-import math
+# S training seeds of a run, Q problems, M metrics
+"""
+
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from reasoning_rl.errors import RunError
-from reasoning_rl.eval.metrics import METRICS, Measure, label, values_of
-from reasoning_rl.eval.report import FILE, Report, figure, markdown_table, read_report, span
-from reasoning_rl.eval.statistics import Difference, paired_difference
+from reasoning_rl.eval.metrics import Key, Measure, values_of
+from reasoning_rl.eval.report import FILE, Report, read_report
+from reasoning_rl.eval.seeds import holm, two_level, two_level_difference
+from reasoning_rl.eval.statistics import Difference, Values, detectable, paired_differences, standard_error
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.table import Table
 
-COLUMNS = ("run", "metric", "k", "value", "low", "high", "difference", "difference_low", "difference_high", "p_value", "n")
+COLUMNS = (
+    "run", "metric", "k", "value", "low", "high", "difference", "difference_low", "difference_high", "p_value", "p_holm", "detectable",
+    "n", "seeds",
+)  # fmt: skip
 WHICH = "trained"
 """The report that the folder of a run stands for."""
 RESAMPLES, FLIPS, SEED = 2000, 9999, 0
@@ -24,9 +32,11 @@ CIRCUMSTANCES = ("temperature", "top_p", "max_tokens", "stop")
 """Settings of sampling that two runs must share. The number of samples is none of them: pass@k is unbiased for any."""
 MISMATCHES_SHOWN = 3
 
+PathLike = str | Path
+
 
 @dataclass(frozen=True)
-class Run:
+class Evaluation:
     """A report with the problems behind it."""
 
     path: Path
@@ -35,78 +45,177 @@ class Run:
     """Indexed by problem id."""
 
 
-def compare(*paths: str | Path, allow_different: bool = False) -> "pd.DataFrame":
+@dataclass(frozen=True)
+class Run:
+    """One evaluation, or those of several training seeds."""
+
+    seeds: Sequence[Evaluation]
+    given_name: str = ""
+
+    @property
+    def first(self) -> Evaluation:
+        return self.seeds[0]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Of a run to the first: the difference, the smallest one that this pairing finds with 80 % power, and the problems both have."""
+
+    difference: Difference
+    detectable: float
+    problems: int
+
+
+def compare(
+    *reports: PathLike | Iterable[PathLike], names: Sequence[str] = (), suite: str = "", allow_different: bool = False
+) -> "pd.DataFrame":
     """One row per run and metric, with its 95 % interval, and the paired difference to the first run with interval and p-value.
 
-    A path is a folder of the eval stage, a report.json, or a run's folder, which stands for its `eval/trained`. The differences of
-    the first run are NaN; `n` counts the problems: of the run in its own rows, of the pairing beside a difference.
+    A report is a folder of the eval stage, a report.json, or a run's folder, which stands for its `eval/trained`, or for its
+    `eval/<suite>/trained`; several of them in a list are the training seeds of one run, whose intervals then redraw seeds and problems
+    (`seeds.py`). `names` replace those of the reports where they are not empty.
+    Differences of the first run are NaN. `p_holm` is the p-value after Holm's correction for the runs that are compared on the metric;
+    `detectable` the smallest difference found with 80 % power: by the pairing beside a difference, else between evaluations on problems of
+    their own. `n` counts the problems: of the run in its own rows, of the pairing beside a difference.
     RunError when a report is missing or damaged, or when problems, prompts, sampling or rewards differ; with `allow_different` the runs
     are paired on the problems they share, of which there must be some.
     """
     import pandas as pd
 
-    if not paths:
+    if not reports:
         raise RunError("compare: no report is named; give at least one folder that the eval stage wrote")
-    runs = [_read(Path(path)) for path in paths]
+    runs = [_run(given, suite) for given in reports]
+    everything = [evaluation for run in runs for evaluation in run.seeds]
     if not allow_different:
-        _alike(runs)
-    rows = [row for name, run in zip(_names(runs), runs, strict=True) for row in _rows(name, run, runs[0])]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"k": "Int64"})
+        _alike(everything)
+    rows = [row for name, run in zip(_names(runs, names), runs, strict=True) for row in _rows(name, run, runs[0])]
+    return _with_holm(pd.DataFrame(rows, columns=list(COLUMNS)).astype({"k": "Int64"}))
 
 
-def _rows(name: str, run: Run, first: Run) -> Iterator[tuple[object, ...]]:
-    for measure in run.report.metrics:
-        paired = None if run is first or first.report.find(measure.metric, measure.k) is None else _difference(run, first, measure)
-        yield _row(name, measure, *(paired or (None, measure.n)))
-
-
-def _row(name: str, measure: Measure, difference: Difference | None, problems: int) -> tuple[object, ...]:
-    nan = float("nan")
-    paired = (difference.value, difference.low, difference.high, difference.p_value) if difference else (nan, nan, nan, nan)
-    return (name, measure.metric, measure.k, measure.value, measure.low, measure.high, *paired, problems)
-
-
-def _difference(run: Run, first: Run, measure: Measure) -> tuple[Difference, int]:
-    """On the problems both have, in the order of the first run."""
-    shared = first.problems.index.intersection(run.problems.index, sort=False)
-    if shared.empty:
-        raise RunError(f"{run.path} and {first.path} share no problem, so no difference can be paired")
-    ours, theirs = (values_of(side.problems.loc[shared], measure.metric, measure.k) for side in (run, first))
-    return paired_difference(ours, theirs, RESAMPLES, FLIPS, SEED), len(shared)
-
-
-def _read(path: Path) -> Run:
+def read_evaluation(path: PathLike, suite: str = "") -> Evaluation:
+    """A report with its problems; see `compare`. RunError when either is missing or damaged."""
     import pandas as pd
 
-    file = _report_file(path)
+    file = _report_file(Path(path), suite)
     report = read_report(file)
     table = file.with_name("problems.parquet")
     try:
         problems = pd.read_parquet(table).set_index("problem_id")
     except (OSError, ValueError, KeyError) as failure:  # pyarrow's errors of damaged files are ValueErrors
         raise RunError(f"{table}: the problems of this report can't be read ({failure}); the eval stage writes them") from failure
-    return Run(file.parent, report, problems)
+    return Evaluation(file.parent, report, problems)
 
 
-def _report_file(path: Path) -> Path:
+def _run(given: PathLike | Iterable[PathLike], suite: str) -> Run:
+    paths = [given] if isinstance(given, str | Path) else list(given)
+    if not paths:
+        raise RunError("compare: a run without reports; a list names those of its training seeds")
+    return Run([read_evaluation(path, suite) for path in paths])
+
+
+def _rows(name: str, run: Run, first: Run) -> Iterator[tuple[object, ...]]:
+    """In the order of the run's report."""
+    contrasts = {} if run is first else _contrasts(run, first)
+    for measure in _measures(run):
+        contrast = contrasts.get((measure.metric, measure.k))
+        yield _row(name, measure, contrast, len(run.seeds))
+
+
+def _row(name: str, measure: Measure, contrast: Contrast | None, seeds: int) -> tuple[object, ...]:
+    own = (name, measure.metric, measure.k, measure.value, measure.low, measure.high)
+    nan = float("nan")
+    if contrast is None:
+        alone = nan if measure.detectable is None else measure.detectable
+        return (*own, nan, nan, nan, nan, nan, alone, measure.n, seeds)
+    moved = contrast.difference
+    return (*own, moved.value, moved.low, moved.high, moved.p_value, nan, contrast.detectable, contrast.problems, seeds)
+
+
+def _measures(run: Run) -> list[Measure]:
+    """Of the report; of several seeds their mean, with an interval over seeds and problems."""
+    if len(run.seeds) == 1:
+        return list(run.first.report.metrics)
+    known = [measure for measure in run.first.report.metrics if all(each.report.find(measure.metric, measure.k) for each in run.seeds)]
+    shared = _shared(run.seeds)
+    found = []
+    for measure in known:
+        interval = two_level(_values(run.seeds, shared, (measure.metric, measure.k)), RESAMPLES, SEED)
+        found.append(replace(measure, value=interval.value, low=interval.low, high=interval.high, n=len(shared), detectable=None))
+    return found
+
+
+def _contrasts(run: Run, first: Run) -> dict[Key, Contrast]:
+    """By metric, of those that both have."""
+    keys = [(measure.metric, measure.k) for measure in run.first.report.metrics]
+    common = [key for key in keys if all(each.report.find(*key) for each in (*run.seeds, *first.seeds))]
+    shared = _shared((*first.seeds, *run.seeds))
+    if len(run.seeds) == len(first.seeds) == 1:
+        return _over_problems(run.first, first.first, shared, common)
+    return {key: _over_seeds(run, first, shared, key) for key in common}
+
+
+def _over_problems(run: Evaluation, first: Evaluation, shared: "pd.Index[str]", keys: Sequence[Key]) -> dict[Key, Contrast]:
+    if not keys:
+        return {}
+    ours_QM, theirs_QM = (
+        np.stack([values_of(problems, *key) for key in keys], axis=1) for problems in (run.problems.loc[shared], first.problems.loc[shared])
+    )
+    differences = paired_differences(ours_QM, theirs_QM, RESAMPLES, FLIPS, SEED)
+    smallest = [detectable(standard_error(moved), len(shared)) for moved in (ours_QM - theirs_QM).T]
+    return {key: Contrast(moved, least, len(shared)) for key, moved, least in zip(keys, differences, smallest, strict=True)}
+
+
+def _over_seeds(run: Run, first: Run, shared: "pd.Index[str]", key: Key) -> Contrast:
+    """Seed by seed where both have as many, else against the mean of the first run's."""
+    ours_SQ, theirs_SQ = _values(run.seeds, shared, key), _values(first.seeds, shared, key)
+    if len(ours_SQ) != len(theirs_SQ):
+        theirs_SQ = np.broadcast_to(theirs_SQ.mean(axis=0), ours_SQ.shape)
+    return Contrast(two_level_difference(ours_SQ, theirs_SQ, RESAMPLES, SEED), float("nan"), len(shared))
+
+
+def _values(seeds: Sequence[Evaluation], shared: "pd.Index[str]", key: Key) -> Values:
+    """(S, Q)."""
+    return np.stack([values_of(each.problems.loc[shared], *key) for each in seeds])
+
+
+def _shared(evaluations: Sequence[Evaluation]) -> "pd.Index[str]":
+    """The problems that all have, in the order of the first."""
+    index = evaluations[0].problems.index
+    for other in evaluations[1:]:
+        index = index.intersection(other.problems.index, sort=False)
+        if index.empty:
+            raise RunError(f"{other.path} and {evaluations[0].path} share no problem, so no difference can be paired")
+    return index
+
+
+def _with_holm(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """With p-values corrected for the number of runs that are compared on a metric."""
+    compared = frame[frame["p_value"].notna()]
+    for _, rows in compared.groupby(["metric", "k"], dropna=False, sort=False):
+        frame.loc[rows.index, "p_holm"] = holm(rows["p_value"].tolist())
+    return frame
+
+
+def _report_file(path: Path, suite: str) -> Path:
     """RunError lists what was looked for."""
-    tried = [path] if path.suffix == ".json" else [path / FILE, path / "eval" / WHICH / FILE]
+    tried = [path] if path.suffix == ".json" else [path / FILE, path / "eval" / suite / WHICH / FILE]
     for file in tried:
         if file.is_file():
             return file
     raise RunError(f"{path}: no report here; looked for {' and '.join(map(str, tried))}. The eval stage writes it")
 
 
-def _alike(runs: Sequence[Run]) -> None:
-    for run in runs[1:]:
-        different = list(_mismatches(runs[0], run))
+def _alike(evaluations: Sequence[Evaluation]) -> None:
+    for other in evaluations[1:]:
+        different = list(_mismatches(evaluations[0], other))
         if different:
             raise RunError(
-                f"{runs[0].path} and {run.path} can't be compared: {'; '.join(different)} (allow_different compares them all the same)"
+                f"{evaluations[0].path} and {other.path} can't be compared: {'; '.join(different)} "
+                "(allow_different compares them all the same)"
             )
 
 
-def _mismatches(first: Run, other: Run) -> Iterator[str]:
+def _mismatches(first: Evaluation, other: Evaluation) -> Iterator[str]:
     """Each in words, problems before prompts: where the problems differ, the prompts can't but differ."""
     problems = _different_problems(first, other)
     if problems:
@@ -124,7 +233,7 @@ def _settings(report: Report) -> Mapping[str, object]:
     return sampling if isinstance(sampling, Mapping) else {}
 
 
-def _different_problems(first: Run, other: Run) -> str:
+def _different_problems(first: Evaluation, other: Evaluation) -> str:
     here, there = set(first.problems.index), set(other.problems.index)
     if here != there:
         odd = sorted(here ^ there)
@@ -135,61 +244,25 @@ def _different_problems(first: Run, other: Run) -> str:
     return ""
 
 
-def _names(runs: Sequence[Run]) -> list[str]:
-    """Of the reports; with the run's folder where they are not distinct, numbered where that doesn't help either."""
-    plain = [run.report.name for run in runs]
-    longer = [f"{run.path.parent.parent.name}/{run.path.name}" for run in runs]
+def _names(runs: Sequence[Run], given: Sequence[str]) -> list[str]:
+    """Those given, else those of the reports; with the run's folder where these are not distinct, else numbered."""
+    own = _own_names(runs)
+    names = [name or mine for name, mine in zip_longest(given, own, fillvalue="")] if given else own
+    if len(names) != len(runs) or len(set(names)) != len(names):
+        raise RunError(f"compare: names are {', '.join(names)}; {len(runs)} different ones are needed, one for each run")
+    return names
+
+
+def _own_names(runs: Sequence[Run]) -> list[str]:
+    plain = [run.first.report.name for run in runs]
+    longer = [f"{_folder(run.first.path)}/{run.first.path.name}" for run in runs]
     for names in (plain, longer):
         if max(Counter(names).values()) == 1:
             return names
     return [f"{name} #{number}" for number, name in enumerate(longer, start=1)]
 
 
-def comparison_markdown(frame: "pd.DataFrame") -> str:
-    """The table of `compare` as Markdown, metric by metric."""
-    return markdown_table(HEADER, [row for block in _blocks(frame) for row in block], words=2) + "\n"
-
-
-def comparison_table(frame: "pd.DataFrame") -> "Table":
-    """The table of `compare` for a terminal of 100 columns."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    first = escape(str(frame["run"].iloc[0]))
-    table = Table(title=f"95 % intervals over problems; differences paired by problem with {first}", title_justify="left", title_style="")
-    for column, name in enumerate(HEADER):
-        table.add_column(name, justify="left" if column < 2 else "right", no_wrap=column != 1, overflow="fold")
-    for block in _blocks(frame):
-        for number, row in enumerate(block, start=1):
-            table.add_row(*map(escape, row), end_section=number == len(block))
-    return table
-
-
-HEADER = ("metric", "run", "value", "interval", "difference", "interval", "p")
-
-
-def _blocks(frame: "pd.DataFrame") -> Iterator[list[tuple[str, ...]]]:
-    """The rows of each metric in words, in the order of the first run that has it; the metric's name stands once."""
-    keys = list(dict.fromkeys(zip(frame["metric"], frame["k"].astype(object).where(frame["k"].notna(), None), strict=True)))
-    for metric, k in keys:
-        chosen = frame[(frame["metric"] == metric) & (frame["k"].isna() if k is None else (frame["k"] == k).fillna(value=False))]
-        yield [_words(row, label(metric, k) if number == 0 else "") for number, row in enumerate(chosen.to_dict("records"))]
-
-
-def _words(row: Mapping[str, object], name: str) -> tuple[str, ...]:
-    metric = str(row["metric"])
-    value, low, high, moved, moved_low, moved_high, p = (
-        float(str(row[key])) for key in ("value", "low", "high", "difference", "difference_low", "difference_high", "p_value")
-    )
-    shown = (name, str(row["run"]), figure(metric, value), span(metric, low, high))
-    if math.isnan(moved):  # the first run, or a metric that it lacks
-        return (*shown, "", "", "")
-    return (*shown, _signed(metric, moved), f"{_signed(metric, moved_low)} to {_signed(metric, moved_high)}", _p(p))
-
-
-def _signed(metric: str, number: float) -> str:
-    return f"{number:+.3f}" if METRICS[metric].rate else f"{number:+.1f}"
-
-
-def _p(value: float) -> str:
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
+def _folder(report: Path) -> str:
+    """The name of the run's folder, above its `eval`."""
+    above = report.resolve().parts[:-1]
+    return above[above.index("eval") - 1] if "eval" in above[1:] else report.resolve().parent.parent.name

@@ -6,21 +6,22 @@ and not by their luck.
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import reasoning_rl
 from reasoning_rl.config import EvalConfig
-from reasoning_rl.errors import DataError
-from reasoning_rl.eval.metrics import measure, reported, slices
-from reasoning_rl.eval.plots import passk_plot
+from reasoning_rl.errors import ConfigError, DataError
+from reasoning_rl.eval.curves import passk_plot, points_of
+from reasoning_rl.eval.metrics import label, measures, reported, slices, votes_at
 from reasoning_rl.eval.report import FILE, Report
-from reasoning_rl.eval.samples import Row, SamplesFile, problem_row, sample_rows
+from reasoning_rl.eval.samples import Parts, Row, by_problem, problem_row, sample_rows, write_problems
 from reasoning_rl.files import digest, write_text, write_whole
 from reasoning_rl.records import Group, Prompt
+from reasoning_rl.registry import did_you_mean
 from reasoning_rl.rollout.engine import Engine, Sampling
 from reasoning_rl.rollout.groups import Judges, judged
 
@@ -58,25 +59,59 @@ def evaluate(
     """Ask every problem `config.samples` times, and once greedily if told; write the files to `folder` and return the report.
 
     `config.max_tokens` wins over `max_tokens`. `facts` are quoted in the report (a `note` opens it); `on_progress` hears the number of
-    problems done and of all; `created` (ISO 8601) replaces the present time. The files appear when all is done, report.json last.
-    DataError when there is no problem or an id stands twice, StorageError when a file can't be written, and what engine and judge raise.
+    problems done and of all; `created` (ISO 8601) replaces the present time. The files appear when all is done, report.json last. Answers
+    are stored on the way: a call under the same circumstances goes on with those that an earlier one left missing, and one with other `k`,
+    `bootstrap` or `best_of` asks for none at all. `facts["answers"]` is what the caller knows of those circumstances, such as the weights.
+    DataError when there is no problem or an id stands twice, ConfigError when `best_of` ranks by what answers have not, StorageError when a
+    file can't be written, and what engine and judge raise.
     """
     chosen = _chosen(prompts, config.limit)
     plan = _plan(config, config.max_tokens or max_tokens, seed, stop)
-    problems: list[Row] = []
-    verdicts: Counter[str] = Counter()
-    with SamplesFile(folder / "samples.parquet") as file:
-        for answered in _asked(engine, judge, chosen, plan):
-            file.write([row for sampled, greedy in answered for row in _rows(sampled, greedy)])
-            problems += [problem_row(sampled, greedy) for sampled, greedy in answered]
-            verdicts.update(verdict.judgement.verdict for sampled, _ in answered for verdict in sampled.verdicts)
-            if on_progress:
-                on_progress(len(problems), len(chosen))
-    table = _table(problems)
     known = {**(facts or {}), **_provenance(chosen, plan)}
-    report = _summary(table, config, seed, Report(name, created or _now(), (), (), dict(verdicts.most_common()), known))
+    parts, chunks = Parts(folder, _identity(known)), _chunks(chosen, plan)
+    tally = _Tally(config.best_of)
+    for number, chunk in enumerate(chunks):
+        rows = parts.rows(number, [prompt.problem for prompt in chunk])
+        if rows is None:
+            rows = _asked(engine, judge, chunk, plan)
+            parts.write(number, rows)
+        _require_ranking(config.best_of, rows[0])
+        tally.add(chunk, rows)
+        if on_progress:
+            on_progress(len(tally.problems), len(chosen))
+    table = _table(tally.problems, config.k)
+    report = _summary(table, config, seed, Report(name, created or _now(), (), (), *tally.outcomes(), known))
+    parts.join(len(chunks))
     _write(folder, table, report)
+    parts.remove()
     return report
+
+
+def _require_ranking(column: str, row: Row) -> None:
+    known = ["reward", *(name for name in row if name.startswith("score_"))]
+    if column not in known:
+        raise ConfigError(f"eval.best_of: answers have no column {column!r}; {did_you_mean(column, known)}")
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is kept of the answers: a row for each problem, and how often they ended in which way."""
+
+    best_of: str
+    problems: list[Row] = field(default_factory=list)
+    verdicts: Counter[str] = field(default_factory=Counter)
+    cut_off: Counter[str] = field(default_factory=Counter)
+
+    def add(self, chunk: Sequence[Prompt], rows: Sequence[Row]) -> None:
+        of = by_problem(rows)
+        self.problems += [problem_row(prompt.problem, of[prompt.problem.id], self.best_of) for prompt in chunk]
+        sampled = [row for row in rows if row["kind"] == "sampled"]
+        self.verdicts.update(row["verdict"] for row in sampled)
+        self.cut_off.update(row["verdict"] for row in sampled if row["finish_reason"] == "length")
+
+    def outcomes(self) -> tuple[dict[str, int], dict[str, int]]:
+        """The most frequent first."""
+        return dict(self.verdicts.most_common()), dict(self.cut_off.most_common())
 
 
 def quick(engine: Engine, prompts: Sequence[Prompt], judge: Judges, sampling: Sampling) -> dict[str, float]:
@@ -100,14 +135,16 @@ def _answered(engine: Engine, judge: Judges, prompts: Sequence[Prompt], sampling
     return judged(prompts, engine.generate(prompts, sampling), judge)
 
 
-def _asked(engine: Engine, judge: Judges, prompts: Sequence[Prompt], plan: Plan) -> Iterator[list[tuple[Group, Group | None]]]:
-    """Chunk by chunk, the sampled answers of each problem and the greedy one."""
+def _chunks(prompts: Sequence[Prompt], plan: Plan) -> list[Sequence[Prompt]]:
     size = max(1, ANSWERS_PER_CHUNK // plan.sampled.n)
-    for start in range(0, len(prompts), size):
-        chunk = prompts[start : start + size]
-        sampled = _answered(engine, judge, chunk, plan.sampled)
-        greedy = _answered(engine, judge, chunk, plan.greedy) if plan.greedy else [None] * len(chunk)
-        yield list(zip(sampled, greedy, strict=True))
+    return [prompts[start : start + size] for start in range(0, len(prompts), size)]
+
+
+def _asked(engine: Engine, judge: Judges, chunk: Sequence[Prompt], plan: Plan) -> list[Row]:
+    """Of each problem the sampled answers, then the greedy one."""
+    sampled = [sample_rows(group, "sampled") for group in _answered(engine, judge, chunk, plan.sampled)]
+    greedy = [sample_rows(group, "greedy") for group in _answered(engine, judge, chunk, plan.greedy)] if plan.greedy else [[]] * len(chunk)
+    return [row for both in zip(sampled, greedy, strict=True) for rows in both for row in rows]
 
 
 def _chosen(prompts: Sequence[Prompt], limit: int | None) -> Sequence[Prompt]:
@@ -125,19 +162,17 @@ def _plan(config: EvalConfig, max_tokens: int, seed: int, stop: tuple[str, ...])
     return Plan(sampled, Sampling(1, max_tokens, temperature=0, stop=stop, seed=seed, stream=STREAM) if config.greedy else None)
 
 
-def _rows(sampled: Group, greedy: Group | None) -> list[Row]:
-    return sample_rows(sampled, "sampled") + (sample_rows(greedy, "greedy") if greedy else [])
-
-
-def _table(problems: Sequence[Row]) -> "pd.DataFrame":
+def _table(problems: Sequence[Row], ks: Sequence[int]) -> "pd.DataFrame":
     import pandas as pd
 
-    return pd.DataFrame(list(problems)).astype({"greedy_correct": "boolean"})
+    table = pd.DataFrame(list(problems)).astype({"greedy_correct": "boolean", "steps": "Int64"})
+    voted = {label(metric, k): votes_at(table, k)[0] for metric, k in reported(table, ks) if metric == "maj@k" and k}
+    return table.assign(**voted)
 
 
 def _summary(table: "pd.DataFrame", config: EvalConfig, seed: int, bare: Report) -> Report:
-    metrics = tuple(measure(table, metric, k, resamples=config.bootstrap, seed=seed) for metric, k in reported(table, config.k))
-    return replace(bare, metrics=metrics, slices=tuple(slices(table, resamples=config.bootstrap, seed=seed)))
+    metrics = measures(table, reported(table, config.k), resamples=config.bootstrap, seed=seed)
+    return replace(bare, metrics=tuple(metrics), slices=tuple(slices(table, resamples=config.bootstrap, seed=seed)))
 
 
 def _provenance(prompts: Sequence[Prompt], plan: Plan) -> dict[str, object]:
@@ -163,9 +198,14 @@ def _provenance(prompts: Sequence[Prompt], plan: Plan) -> dict[str, object]:
     }
 
 
+def _identity(known: Mapping[str, object]) -> str:
+    """Changes whenever the answers could."""
+    return digest({key: value for key, value in known.items() if key != "key"})
+
+
 def _write(folder: Path, table: "pd.DataFrame", report: Report) -> None:
-    write_whole(folder / "problems.parquet", lambda temporary: table.to_parquet(temporary, index=False))
-    passk_plot([report], folder / "passk.png")
+    write_whole(folder / "problems.parquet", lambda temporary: write_problems(table, temporary))
+    passk_plot({report.name: points_of(report)}, folder / "passk.png")
     write_text(folder / "report.md", report.to_markdown())
     write_text(folder / FILE, report.to_json())
 

@@ -1,10 +1,9 @@
-"""Pictures of an evaluation and of a run. Colours are Okabe and Ito's, told apart by any eye; no state outside the figure is touched."""
+"""Pictures of runs. Colours are Okabe and Ito's, told apart by any eye; no state outside the figure is touched."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasoning_rl.eval.report import Report
 from reasoning_rl.eval.statistics import Difference, Interval
 from reasoning_rl.files import write_whole
 
@@ -20,37 +19,6 @@ SMOOTHED_OVER = 20
 """The strong line of a curve averages about this part of its steps."""
 
 
-def passk_plot(reports: Sequence[Report], path: Path) -> Path:
-    """pass@k against k, one line with its 95 % band per run."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.subplots()
-    for number, report in enumerate(reports):
-        _passk_line(axes, report, PALETTE[number % len(PALETTE)])
-    axes.set(xlabel="k, samples per problem", ylabel="pass@k", ylim=(0, 1.02))
-    axes.set_title("Problems solved by at least one of k samples", loc="left", fontsize=10, fontweight="bold")
-    _k_axis(axes, sorted({measure.k for report in reports for measure in report.metrics if measure.metric == "pass@k" and measure.k}))
-    _tidy(axes)
-    if reports:
-        axes.legend(frameon=False, loc="best")
-    return _save(figure, path)
-
-
-def _passk_line(axes: "Axes", report: Report, colour: str) -> None:
-    measures = [measure for measure in report.metrics if measure.metric == "pass@k"]
-    ks = [measure.k or 1 for measure in measures]
-    axes.fill_between(ks, [m.low for m in measures], [m.high for m in measures], color=colour, alpha=0.18, linewidth=0)
-    axes.plot(ks, [m.value for m in measures], color=colour, marker="o", markersize=5, linewidth=2, label=report.name)
-
-
-def _k_axis(axes: "Axes", ks: Sequence[int]) -> None:
-    """Doubling steps, each k that was asked for written out."""
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(ks, labels=[str(k) for k in ks])
-    axes.minorticks_off()
-
-
 def reward_curve(metrics: "pd.DataFrame", path: Path) -> Path:
     """The course of a run in three panels: reward and pass rate, length, and answers that teach nothing. Absent columns are left out."""
     from matplotlib.figure import Figure
@@ -62,7 +30,7 @@ def reward_curve(metrics: "pd.DataFrame", path: Path) -> Path:
     _waste_panel(panels[2], metrics)
     panels[2].set_xlabel("step")
     figure.align_ylabels(panels)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _outcome_panel(axes: "Axes", metrics: "pd.DataFrame") -> None:
@@ -114,7 +82,7 @@ def _present(metrics: "pd.DataFrame", column: str) -> "pd.DataFrame":
 
 def _finish(axes: "Axes", title: str) -> None:
     """Title on the left, legend on the right of the same line, so that neither covers a curve."""
-    _tidy(axes)
+    tidy(axes)
     axes.margins(x=0.015)
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
     if axes.get_legend_handles_labels()[0]:
@@ -138,12 +106,12 @@ def gains_plot(gains: Mapping[str, Interval], differences: Mapping[str, Differen
     left.set_ylim(-0.6, len(names) - 0.2)
     for axes in right:
         _dots(axes, names, differences, f"Difference to {next(iter(gains))}", "of gains, paired by seed and problem")
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _dots(axes: "Axes", names: Sequence[str], found: Mapping[str, Interval | Difference], title: str, across: str) -> None:
     """One above the other, in the order of the names; a name may lack its dot."""
-    _tidy(axes)
+    tidy(axes)
     axes.tick_params(axis="y", length=0)
     axes.axvline(0, color=GREY, linewidth=1)
     for place, change in ((place, found[name]) for place, name in enumerate(names) if name in found):
@@ -184,7 +152,7 @@ def course_grid(courses: "Mapping[str, Sequence[pd.DataFrame]]", path: Path) -> 
         part.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
     lines = {line.get_label(): line for panel in upper.axes for line in panel.get_lines()}
     upper.legend(lines.values(), lines.keys(), loc="upper right", ncols=3, frameon=False, fontsize=8)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _course_panels(panels: "Sequence[Axes]", courses: "Mapping[str, Sequence[pd.DataFrame]]", across: str) -> None:
@@ -194,7 +162,7 @@ def _course_panels(panels: "Sequence[Axes]", courses: "Mapping[str, Sequence[pd.
         _course_line(panel, seeds, (across, "pass_rate"), ORANGE, "pass rate")
         if name != first:
             _course_line(panel, courses[first], (across, "pass_rate"), GREY, f"pass rate of {first}", band=False)
-        _tidy(panel)
+        tidy(panel)
         panel.tick_params(labelsize=7, labelbottom=True)
         panel.locator_params(axis="x", nbins=5)
         panel.set_title(name, loc="left", fontsize=8)
@@ -220,13 +188,13 @@ def _course_line(axes: "Axes", seeds: "Sequence[pd.DataFrame]", of: tuple[str, s
     axes.plot(grid / unit, curves.mean(axis=0), color=colour, label=label, **style)
 
 
-def _tidy(axes: "Axes") -> None:
+def tidy(axes: "Axes") -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.8)
     axes.set_axisbelow(True)
 
 
-def _save(figure: "Figure", path: Path) -> Path:
+def save(figure: "Figure", path: Path) -> Path:
     """Through the Agg canvas; without a software version inside, so that the same picture has the same bytes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

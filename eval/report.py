@@ -13,8 +13,14 @@ from pydantic import TypeAdapter, ValidationError
 from reasoning_rl.errors import RunError
 from reasoning_rl.eval.metrics import METRICS, Measure
 
-SCHEMA: Literal[1] = 1
+SCHEMA: Literal[2] = 2
 FILE = "report.json"
+METHOD = (
+    "Intervals hold 95 %, clustered by problem: a score interval (Wilson's, with the effective number of problems) for rates, a bootstrap "
+    "over problems for what is counted. *Detectable* is the smallest difference that two such evaluations on problems of their own find "
+    "with 80 % power; on the same problems, paired, far smaller ones are found, and a comparison says which. "
+    "The problem set counts as a sample of such problems; the spread between training seeds is not in the intervals."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +33,14 @@ class Report:
     metrics: tuple[Measure, ...]
     """The headline table."""
     slices: tuple[Measure, ...]
-    """By level and by subject."""
+    """By level, subject and steps of the problem, by length and ending of the answer."""
     verdicts: Mapping[str, int]
     """Sampled answers by outcome, the most frequent first."""
+    cut_off: Mapping[str, int]
+    """Those of them that were cut off at the token limit."""
     facts: Mapping[str, object]
     """Where it comes from: hashes of problems and prompts, sampling, seed, and whatever the caller knew. `note` opens the Markdown."""
-    schema: Literal[1] = SCHEMA
+    schema: Literal[2] = SCHEMA
     """Of the JSON; raised when a field changes its meaning."""
 
     def find(self, metric: str, k: int | None = None) -> Measure | None:
@@ -56,7 +64,7 @@ class Report:
 
     def to_markdown(self) -> str:
         """A page with the headline table, its parts, the verdicts and the provenance."""
-        parts = (_opening(self), _headline(self), _parts(self.slices), _verdicts(self.verdicts), _method(self), _provenance(self.facts))
+        parts = (_opening(self), _headline(self), _parts(self.slices), _verdicts(self), _method(self), _provenance(self.facts))
         return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -70,12 +78,12 @@ def read_report(path: Path) -> Report:
 
 
 def figure(metric: str, number: float) -> str:
-    """A rate with three decimals, a count with one.
+    """With as many decimals as the metric has.
 
     >>> figure("pass@k", 0.41249), figure("tokens", 31.26)
     ('0.412', '31.3')
     """
-    return f"{number:.3f}" if METRICS[metric].rate else f"{number:.1f}"
+    return f"{number:.{METRICS[metric].decimals}f}"
 
 
 def span(metric: str, low: float, high: float) -> str:
@@ -102,8 +110,9 @@ def _opening(report: Report) -> str:
 
 
 def _headline(report: Report) -> str:
-    rows = [_row(measure.label, measure) for measure in report.metrics]
-    return markdown_table(("metric", "value", "95 % interval", "problems"), rows) + "\n\n![pass@k against k](passk.png)"
+    rows = [(*_row(measure.label, measure), _detectable(measure)) for measure in report.metrics]
+    table = markdown_table(("metric", "value", "95 % interval", "problems", "detectable"), rows)
+    return f"{table}\n\n![pass@k against k](passk.png)"
 
 
 def _row(first: str, measure: Measure) -> tuple[str, str, str, str]:
@@ -119,20 +128,25 @@ def _parts(slices: Sequence[Measure]) -> str:
     return "\n\n".join(tables)
 
 
-def _verdicts(verdicts: Mapping[str, int]) -> str:
-    total = sum(verdicts.values())
-    rows = [(outcome, str(count), f"{count / total:.1%}") for outcome, count in verdicts.items()]
-    return "## Verdicts of the sampled answers\n\n" + markdown_table(("verdict", "answers", "share"), rows) if rows else ""
+def _detectable(measure: Measure) -> str:
+    return "" if measure.detectable is None else figure(measure.metric, measure.detectable)
+
+
+def _verdicts(report: Report) -> str:
+    total = sum(report.verdicts.values())
+    rows = [
+        (outcome, f"{count:,}", f"{count / total:.1%}", f"{report.cut_off.get(outcome, 0):,}") for outcome, count in report.verdicts.items()
+    ]
+    table = markdown_table(("verdict", "answers", "share", "of these cut off"), rows)
+    return f"## Verdicts of the sampled answers\n\n{table}" if rows else ""
 
 
 def _method(report: Report) -> str:
     used = dict.fromkeys(measure.metric for measure in report.metrics)
     meanings = "\n".join(f"* **{metric}**: {METRICS[metric].meaning}" for metric in used)
-    closing = (
-        "Intervals hold 95 %, clustered by problem: Wilson's where each problem has a plain yes or no, else a bootstrap over problems. "
-        "The problem set counts as a sample of such problems; the spread between training seeds is not in them."
-    )
-    return f"## How to read this\n\n{meanings}\n\n{closing}"
+    drawn = [f"{measure.label} ±{measure.draw_error:.4f}" for measure in report.metrics if measure.draw_error is not None]
+    closing = [f"Drawn, with their Monte-Carlo standard errors: {', '.join(drawn)}."] if drawn else []
+    return "\n\n".join(("## How to read this", meanings, METHOD, *closing))
 
 
 def _provenance(facts: Mapping[str, object]) -> str:

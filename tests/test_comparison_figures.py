@@ -21,8 +21,10 @@ SEEDS = (0, 1)
 
 
 def problems(right: Sequence[int], question: str = "1+1?") -> pd.DataFrame:
+    """Eight answers a problem, the wrong ones all alike; the reward is whether an answer is right."""
     right_Q = np.array(right)
-    columns = {"n": 8, "c": right_Q, "c_strict": right_Q, "maj": right_Q / 8, "tokens": 20.0, "truncated": 0.0, "question": question}
+    columns = {"n": 8, "c": right_Q, "c_strict": right_Q, "reward": right_Q / 8, "tokens": 20.0, "truncated": 0.0, "question": question}
+    columns |= {"votes": [[8 - count] for count in right], "tiers_n": [[c, 8 - c] for c in right], "tiers_c": [[c, 0] for c in right]}
     greedy = pd.array([count > 4 for count in right], dtype="boolean")
     return pd.DataFrame({"problem_id": [f"p{number}" for number in range(len(right))], **columns, "greedy_correct": greedy}).set_index(
         "problem_id"
@@ -119,7 +121,8 @@ def test_the_page_has_every_arm_with_quality_cost_and_failures(plan: Plan, three
 def test_the_page_has_every_metric_before_and_after_with_intervals(plan: Plan, three: list[Standing]) -> None:
     page = to_markdown(plan, three)
     blocks = dict(block.split("\n\n", 1) for block in page.partition("## Before and after")[2].partition("\n## ")[0].split("### ")[1:])
-    assert list(blocks) == ["pass@1", "pass@2", "pass@4", "pass@8", "pass@1 strict", "greedy", "maj@8", "tokens", "truncated"]
+    several = ["pass^8", "maj@8", "best@8"]
+    assert list(blocks) == ["pass@1", "pass@2", "pass@4", "pass@8", "pass@1 strict", "greedy", *several, "reward", "tokens", "truncated"]
     assert all([row.split(" | ")[0] for row in block.strip().splitlines()[2:]] == ["| grpo", "| ppo", "| dpo"] for block in blocks.values())
     assert "| 1.000 (1.000 to 1.000) | +0.200 (" in blocks["pass@8"]  # one of five had no right answer before, none after
     assert blocks["pass@1"].splitlines()[3].endswith("| +0.375 (+0.198 to +0.552) |")

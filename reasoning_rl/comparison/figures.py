@@ -16,7 +16,7 @@ from reasoning_rl.comparison.arms import Arm, Plan
 from reasoning_rl.comparison.runs import BASE, Run, runs_of
 from reasoning_rl.config import Config
 from reasoning_rl.errors import RunError
-from reasoning_rl.eval.metrics import reported, values_of
+from reasoning_rl.eval.metrics import headline, reported, values_of
 from reasoning_rl.eval.seeds import RESAMPLES, Table, holm, two_level, two_level_difference
 from reasoning_rl.eval.statistics import Difference, Interval
 from reasoning_rl.journal import read_metrics
@@ -96,7 +96,7 @@ def contrasted(bare: Sequence[Standing], resamples: int = RESAMPLES) -> list[Sta
         failures = "; ".join(f"{one.arm.name} with seed {seed}: {why}" for one in bare for seed, why in one.failures.items())
         raise RunError(f"not one run is done, so there is nothing to report ({failures})")
     _same_problems(outcomes)
-    keys = reported(outcomes[0].after, outcomes[0].run.config.eval.k)
+    keys = headline(reported(outcomes[0].after, outcomes[0].run.config.eval.k))
     by_key = {key: _contrasts(bare, key, resamples) for key in keys}
     return [replace(one, contrasts={key: by_key[key][one.arm.name] for key in keys} if one.outcomes else {}) for one in bare]
 

@@ -130,7 +130,7 @@ def _level(metric: str, interval: Interval) -> str:
 
 def _change(metric: str, change: Interval | Difference) -> str:
     """With signs, and no minus where it rounds to 0."""
-    value, low, high = (f"{number:+z.{3 if METRICS[metric].rate else 1}f}" for number in (change.value, change.low, change.high))
+    value, low, high = (f"{number:+z.{METRICS[metric].decimals}f}" for number in (change.value, change.low, change.high))
     return f"{value} ({low} to {high})"
 
 

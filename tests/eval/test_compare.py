@@ -11,7 +11,7 @@ from rich.console import Console
 
 from reasoning_rl.errors import RunError
 from reasoning_rl.eval import compare
-from reasoning_rl.eval.compare import comparison_markdown, comparison_table
+from reasoning_rl.eval.table import comparison_markdown, comparison_table, detectable_note
 
 # Problems 0 to 3, two samples each and the greedy answer, which is the last word.
 BEFORE = {0: "0 7 7", 1: "5 5 5", 2: "2 7 2", 3: "5 5 5"}  # p = 1/2, 0, 1/2, 0; greedy solves 2
@@ -40,23 +40,24 @@ def row(frame: pd.DataFrame, run: str, metric: str, k: int | None = None) -> pd.
 
 def test_the_difference_is_paired_by_problem(runs: tuple[Path, Path]) -> None:
     found = row(compare(*runs), "trained", "pass@k", 1)
-    # d = 1/2, 1/2, 1/2, 0: mean 3/8. Signs of the three that moved: 2 of 8 patterns reach 3/2.
-    assert (found["value"], found["difference"], found["p_value"], found["n"]) == (5 / 8, 3 / 8, 2 / 8, 4)
+    # d = 1/2, 1/2, 1/2, 0: mean 3/8. Signs of the three that moved: 2 of 8 patterns reach 3/2, and equal it, so that they count half.
+    assert (found["value"], found["difference"], found["p_value"], found["n"]) == (5 / 8, 3 / 8, 1 / 8, 4)
     assert 0 <= found["difference_low"] < 3 / 8 < found["difference_high"] <= 1 / 2
 
 
 def test_greedy_answers_are_compared_by_mcnemar(runs: tuple[Path, Path]) -> None:
     found = row(compare(*runs), "trained", "greedy")
-    # Gained 2, lost 0: two-sided 2·(1/2)² = 1/2.
-    assert (found["difference"], found["p_value"]) == (0.5, 0.5)
+    # Gained 2, lost 0: two-sided 2·(1/2)², of which half counts: 1/4.
+    assert (found["difference"], found["p_value"]) == (0.5, 0.25)
 
 
 def test_the_table_is_tidy(runs: tuple[Path, Path]) -> None:
     frame = compare(*runs)
     assert list(frame.columns) == [
-        *("run", "metric", "k", "value", "low", "high", "difference", "difference_low", "difference_high", "p_value", "n")
+        *("run", "metric", "k", "value", "low", "high", "difference", "difference_low", "difference_high"),
+        *("p_value", "p_holm", "detectable", "n", "seeds"),
     ]
-    assert len(frame) == 14  # pass@1, pass@2, pass@1 strict, greedy, maj@2, tokens, truncated of two runs
+    assert len(frame) == 22  # pass@1, pass@2, pass@1 strict, greedy, pass^2, maj@2, best@2, avg@2, reward, tokens, truncated of two runs
     assert frame["k"].dtype == "Int64"
     assert row(frame, "trained", "greedy")["k"] is pd.NA
 
@@ -123,7 +124,7 @@ def test_different_templates_and_sampling_are_all_named(runs: tuple[Path, Path],
     with pytest.raises(RunError, match=r"prompts differ.*temperature is 1\.0 and 0\.5.*rewards are None and \{'math'") as refusal:
         compare(runs[0], other)
     assert "top_p" not in str(refusal.value)
-    assert len(compare(runs[0], other, allow_different=True)) == 14
+    assert len(compare(runs[0], other, allow_different=True)) == 22
 
 
 def test_another_number_of_samples_is_no_obstacle(runs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -183,5 +184,59 @@ def test_markdown_says_what_the_table_says(runs: tuple[Path, Path]) -> None:
 
 def test_a_tiny_p_value_is_not_printed_as_zero(runs: tuple[Path, Path]) -> None:
     frame = compare(*runs)
-    frame["p_value"] = frame["p_value"] * 1e-6
+    frame["p_holm"] = frame["p_holm"] * 1e-6
     assert "| <0.001 |" in comparison_markdown(frame)
+
+
+def seeds(folder: Path, *scripts: dict[int, str]) -> list[Path]:
+    """Evaluations of one run with several training seeds."""
+    for number, script in enumerate(scripts):
+        evaluated(folder / f"run-{number}" / "eval" / "trained", script, samples=2, k=[1, 2])
+    return [folder / f"run-{number}" for number in range(len(scripts))]
+
+
+def test_training_seeds_are_one_run(tmp_path: Path) -> None:
+    base = seeds(tmp_path / "base", BEFORE, BEFORE)
+    better = seeds(tmp_path / "better", AFTER, dict.fromkeys(range(4), "9 9"))
+    frame = compare(base, better, names=["base", "better"])
+    found = row(frame, "better", "pass@k", 1)
+    # Seeds solve 5/8 and, but for luck, nothing: mean 5/16, and 1/4 is the base's.
+    assert (found["value"], found["difference"], found["seeds"], found["n"]) == (5 / 16, 1 / 16, 2, 4)
+    assert found["low"] < found["value"] < found["high"]
+    assert found["difference_low"] < 0 < found["difference_high"]
+    assert found["p_value"] > 0.05
+    assert pd.isna(found["detectable"])
+    assert list(frame["run"].unique()) == ["base", "better"]
+
+
+def test_seeds_are_compared_with_the_mean_of_another_number_of_seeds(tmp_path: Path) -> None:
+    base = seeds(tmp_path / "base", BEFORE)
+    better = seeds(tmp_path / "better", AFTER, AFTER, AFTER)
+    assert row(compare(base, better, names=["base", "better"]), "better", "pass@k", 1)["difference"] == 3 / 8
+
+
+def test_p_values_are_corrected_for_the_number_of_runs(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    evaluated(tmp_path / "third", AFTER, samples=2, k=[1, 2])
+    frame = compare(*runs, tmp_path / "third")
+    one, other = row(frame, "trained", "pass@k", 1), row(frame, "third", "pass@k", 1)
+    assert (one["p_value"], one["p_holm"], other["p_holm"]) == (0.125, 0.25, 0.25)  # twice the smaller, and not less for the other
+    assert row(compare(*runs), "trained", "pass@k", 1)["p_holm"] == 0.125
+
+
+def test_a_comparison_says_what_it_could_have_found(runs: tuple[Path, Path]) -> None:
+    frame = compare(*runs)
+    # d = 1/2, 1/2, 1/2, 0: sd 1/4, SE 1/8; (t₀.₉₇₅,₃ + t₀.₈,₃)·SE = (3.1824 + 0.9785)/8.
+    assert row(frame, "trained", "pass@k", 1)["detectable"] == pytest.approx(0.52011, abs=1e-4)
+    assert "from 0.520 for trained on" in detectable_note(frame)
+    assert "another policy's, on problems of its own" in detectable_note(compare(runs[0]))
+
+
+@pytest.mark.parametrize("names", [["one", "two", "three"], ["same", "same"], ["trained"]])
+def test_names_must_fit_the_runs(runs: tuple[Path, Path], names: list[str]) -> None:
+    with pytest.raises(RunError, match="2 different ones are needed"):
+        compare(*runs, names=names)
+
+
+def test_a_run_without_a_report_is_refused() -> None:
+    with pytest.raises(RunError, match="a run without reports"):
+        compare([])

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from eval_fakes import ExactJudge, ScriptedEngine, evaluated, prompt
+from eval_fakes import CREATED, ExactJudge, ScriptedEngine, evaluated, prompt
 
 from reasoning_rl.config import EvalConfig, VerifierConfig
-from reasoning_rl.errors import DataError, EngineError, StorageError
+from reasoning_rl.errors import ConfigError, DataError, EngineError, StorageError
 from reasoning_rl.eval import evaluate as module
 from reasoning_rl.eval.evaluate import evaluate, quick
-from reasoning_rl.eval.report import read_report
+from reasoning_rl.eval.report import Report, read_report
 from reasoning_rl.records import Completion, Problem, Prompt, Verdict
 from reasoning_rl.rewards.reward import Reward
 from reasoning_rl.rollout.engine import Sampling
@@ -56,7 +56,15 @@ def test_problems_hold_the_counts_behind_the_estimates(tmp_path: Path) -> None:
     assert table["c_strict"].tolist() == [1, 0, 0, 0]
     assert table["p"].tolist() == [0.5, 0.75, 0.0, 1.0]
     assert table["greedy_correct"].tolist() == [False, False, False, True]
-    assert table["maj"].tolist() == [0.5, 1.0, 0.0, 1.0]  # two against two is a tie
+    assert [list(votes) for votes in table["votes"]] == [[2], [1], [2, 1], []]  # 5 5; 7; 8 8 and 9, and an end of sequence alone
+    assert [list(sizes) for sizes in table["tiers_n"]] == [[1, 1, 2], [3, 1], [4], [4]]  # rewards 1.1, 1, 0 of the first
+    assert [list(right) for right in table["tiers_c"]] == [[1, 1, 0], [3, 0], [0], [4]]
+    assert [list(sizes) for sizes in table["lengths_n"]] == [[3, 1], [3, 1], [4], [0, 4]]  # 1 token; 2 or 3
+    assert [list(right) for right in table["lengths_c"]] == [[1, 1], [3, 0], [0], [0, 4]]
+    assert table["truncated_c"].tolist() == [0, 0, 0, 0]
+    assert table["maj@4"].tolist() == [0.5, 1.0, 0.0, 1.0]
+    assert table["reward"].tolist() == [2.1 / 4, 3 / 4, 0, 1]
+    assert table["steps"].isna().all()  # no worked solution
     assert table["tokens"].tolist() == [(1 + 3 + 1 + 1) / 4, (1 + 1 + 1 + 2) / 4, 1.0, 2.0]
     assert table["truncated"].tolist() == [0.0, 0.25, 0.0, 0.0]
     assert table["gold"].tolist() == ["0", "1", "2", "11"]
@@ -70,7 +78,11 @@ def test_the_report_averages_over_problems(tmp_path: Path) -> None:
         "pass@4": 3 / 4,
         "pass@1 strict": 1 / 16,
         "greedy": 1 / 4,
-        "maj@4": 2.5 / 4,
+        "pass^4": 1 / 4,
+        "maj@4": 2.5 / 4,  # two against two is a tie
+        "best@4": 3 / 4,
+        "avg@4": 9 / 16,
+        "reward": pytest.approx((2.1 + 3 + 0 + 4) / 16),
         "tokens": (1.5 + 1.25 + 1 + 2) / 4,
         "truncated": 1 / 16,
     }
@@ -84,7 +96,11 @@ def test_parts_are_reported_by_level(tmp_path: Path) -> None:
     assert parts["level", "0", "pass@1"] == ((0.5 + 0) / 2, 2)  # problems 0 and 2
     assert parts["level", "1", "pass@1"] == ((0.75 + 1) / 2, 2)
     assert parts["level", "1", "greedy"] == (0.5, 2)
-    assert {facet for facet, _, _ in parts} == {"level"}  # the subject is the same everywhere
+    assert parts["length", "1", "pass@1"] == (4 / 10, 3)  # of ten answers of one token four are right
+    assert parts["length", "2 to 3", "pass@1"] == (5 / 6, 3)
+    assert parts["ending", "cut off", "pass@1"] == (0.0, 1)
+    assert parts["ending", "ended", "pass@1"] == (9 / 15, 4)
+    assert {facet for facet, _, _ in parts} == {"level", "length", "ending"}  # the subject is the same everywhere
 
 
 def test_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -125,7 +141,7 @@ def test_greedy_can_be_left_out(tmp_path: Path) -> None:
 
 def test_one_sample_gives_no_vote(tmp_path: Path) -> None:
     report = evaluated(tmp_path / "trained", {1: "1", 2: "3"}, k=[1])
-    assert [measure.label for measure in report.metrics] == ["pass@1", "pass@1 strict", "greedy", "tokens", "truncated"]
+    assert [measure.label for measure in report.metrics] == ["pass@1", "pass@1 strict", "greedy", "avg@1", "reward", "tokens", "truncated"]
 
 
 def test_limit_takes_the_first_problems(tmp_path: Path) -> None:
@@ -166,13 +182,13 @@ class FormRewarded:
 
 
 def test_the_vote_and_the_verdicts_are_of_answers_though_only_form_is_rewarded(tmp_path: Path) -> None:
-    asked = replace(prompt(4), problem=replace(prompt(4).problem, task="gsm8k"))
+    four = replace(prompt(4), problem=replace(prompt(4).problem, task="gsm8k"))
     engine = ScriptedEngine({"toy/test/4": ["#### 4", "#### 5", "#### 5.0", "####5"]})
     config = EvalConfig(samples=4, k=[1, 4], bootstrap=100, greedy=False)
-    report = evaluate(engine, [asked], FormRewarded(), config, folder=tmp_path, name="form", max_tokens=9, seed=0)
+    report = evaluate(engine, [four], FormRewarded(), config, folder=tmp_path, name="form", max_tokens=9, seed=0)
     vote = report.find("maj@k", 4)
     assert vote is not None
-    assert vote.value == 0  # one vote for 4, two for "5"
+    assert vote.value == 0  # one vote for 4, three for 5, which is spelled in two ways
     assert report.verdicts == {"wrong": 3, "correct": 1}
     rows = pd.read_parquet(tmp_path / "samples.parquet")
     assert rows["answer"].tolist() == ["4", "5", "5.0", "5"]
@@ -209,25 +225,102 @@ def test_an_id_that_stands_twice_is_refused(tmp_path: Path) -> None:
         )
 
 
-def test_a_failure_midway_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Dying(ScriptedEngine):
-        def generate(self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: object = None) -> list[list[Completion]]:
-            if len(self.calls) == 2:
-                raise EngineError("the engine died")
-            return super().generate(prompts, sampling, on_finished)
+class Dying(ScriptedEngine):
+    """Answers so many calls, then fails once."""
 
-    monkeypatch.setattr(module, "ANSWERS_PER_CHUNK", 1)
-    config = EvalConfig(samples=1, k=[1])
+    def __init__(self, script: dict[str, list[str]], lives: int) -> None:
+        super().__init__(script)
+        self.lives = lives
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: object = None) -> list[list[Completion]]:
+        self.lives -= 1
+        if self.lives == -1:
+            raise EngineError("the engine died")
+        return super().generate(prompts, sampling, on_finished)
+
+
+def asked(engine: ScriptedEngine, folder: Path, answers: str = "", **settings: object) -> Report:
+    """The script put to an engine, two problems at a time."""
+    config = EvalConfig.model_validate({"samples": 4, "k": [1, 4], "bootstrap": 200, **settings})
+    prompts = [prompt(number, level=str(number % 2)) for number in SCRIPT]
+    return evaluate(
+        engine, prompts, ExactJudge(), config, folder=folder, name="run", max_tokens=9, seed=1, facts={"answers": answers}, created=CREATED
+    )
+
+
+ANSWERS = {f"toy/test/{number}": texts.split(" ") for number, texts in SCRIPT.items()}
+
+
+@pytest.mark.parametrize("lives", [0, 1, 2, 3])
+def test_a_killed_evaluation_goes_on_with_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lives: int) -> None:
+    monkeypatch.setattr(module, "ANSWERS_PER_CHUNK", 8)  # two calls, sampled and greedy, for two problems
+    asked(ScriptedEngine(ANSWERS), tmp_path / "whole")
+    engine = Dying(ANSWERS, lives)
     with pytest.raises(EngineError, match="died"):
-        evaluate(
-            Dying({"toy/test/1": ["1"]}), [prompt(1), prompt(2)], ExactJudge(), config, folder=tmp_path, name="x", max_tokens=9, seed=0
-        )
-    assert list(tmp_path.iterdir()) == []
+        asked(engine, tmp_path / "killed")
+    assert not (tmp_path / "killed" / "report.json").exists()
+    asked(engine, tmp_path / "killed")
+    assert len(engine.calls) == lives + 4 - 2 * (lives // 2)  # a piece that was begun is asked again, one that is whole is not
+    names = ["passk.png", "problems.parquet", "report.json", "report.md", "samples.parquet"]
+    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == names
+    for name in names:
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_other_circumstances_begin_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ANSWERS_PER_CHUNK", 8)
+    with pytest.raises(EngineError, match="died"):
+        asked(Dying(ANSWERS, 2), tmp_path, answers="weights of step 1")
+    engine = ScriptedEngine(ANSWERS)
+    asked(engine, tmp_path, answers="weights of step 2")
+    assert len(engine.calls) == 4
+
+
+def test_a_damaged_piece_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ANSWERS_PER_CHUNK", 8)
+    with pytest.raises(EngineError, match="died"):
+        asked(Dying(ANSWERS, 2), tmp_path)
+    (piece,) = tmp_path.glob(".parts-*/*.parquet")
+    piece.write_bytes(piece.read_bytes()[:100])
+    engine = ScriptedEngine(ANSWERS)
+    asked(engine, tmp_path)
+    assert len(engine.calls) == 4
+
+
+def test_what_is_made_of_the_answers_can_change_without_asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ANSWERS_PER_CHUNK", 8)
+    asked(ScriptedEngine(ANSWERS), tmp_path)
+    samples = (tmp_path / "samples.parquet").read_bytes()
+    engine = ScriptedEngine(ANSWERS)
+    report = asked(engine, tmp_path, k=[1, 2, 3], best_of="score_format")
+    assert engine.calls == []
+    assert report.find("pass@k", 3) is not None
+    best = report.find("best@k", 4)
+    assert best is not None
+    assert best.value == (1 + 0.75 + 0 + 1) / 4  # by format: the right one of the first problem; elsewhere all are alike
+    assert (tmp_path / "samples.parquet").read_bytes() == samples
+
+
+def test_a_ranking_by_what_answers_lack_is_refused_and_the_answers_are_kept(tmp_path: Path) -> None:
+    known = r"known: reward, score_exact, score_format\. Did you mean 'score_exact'"
+    with pytest.raises(ConfigError, match=rf"no column 'score_exakt'; {known}"):
+        asked(ScriptedEngine(ANSWERS), tmp_path, best_of="score_exakt")
+    engine = ScriptedEngine(ANSWERS)
+    asked(engine, tmp_path, best_of="score_exact")
+    assert engine.calls == []
+
+
+def test_pieces_without_an_answer_in_common_columns_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ANSWERS_PER_CHUNK", 1)
+    script = {"toy/test/1": [""], "toy/test/2": ["2"]}
+    config = EvalConfig(samples=1, k=[1], greedy=False)
+    evaluate(ScriptedEngine(script), [prompt(1), prompt(2)], ExactJudge(), config, folder=tmp_path, name="x", max_tokens=9, seed=0)
+    assert pd.read_parquet(tmp_path / "samples.parquet")["answer"].fillna("none").tolist() == ["none", "2"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file stands here")
-    with pytest.raises(StorageError, match=r"taken/run/samples\.parquet can't be written"):
+    with pytest.raises(StorageError, match=r"taken/run/\.parts-\w+/000000\.parquet can't be written"):
         evaluated(tmp_path / "taken" / "run", SCRIPT)
 
 

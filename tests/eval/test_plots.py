@@ -7,15 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from reasoning_rl.eval.metrics import Measure
-from reasoning_rl.eval.plots import course_grid, gains_plot, passk_plot, reward_curve
-from reasoning_rl.eval.report import Report
+from reasoning_rl.eval.plots import course_grid, gains_plot, reward_curve
 from reasoning_rl.eval.statistics import Difference, Interval
-
-
-def report(name: str, *ks: int) -> Report:
-    measures = tuple(Measure("pass@k", k, 0.3, 0.2, 0.4, 10, 0.05) for k in ks)
-    return Report(name, "2026-01-02T03:04:05+00:00", measures, (), {}, {})
 
 
 def run(steps: int) -> pd.DataFrame:
@@ -30,20 +23,6 @@ def colours(path: Path) -> int:
     with Image.open(path) as picture:
         assert picture.format == "PNG"
         return len(picture.convert("RGB").getcolors(maxcolors=1 << 20) or [])
-
-
-def test_passk_plot_shows_a_run_per_line(tmp_path: Path) -> None:
-    one = passk_plot([report("base", 1, 2, 4)], tmp_path / "one.png")
-    two = passk_plot([report("base", 1, 2, 4), report("trained", 1, 8)], tmp_path / "two.png")
-    assert colours(two) > colours(one) > 10
-
-
-def test_passk_plot_of_a_single_k_is_drawn(tmp_path: Path) -> None:
-    assert colours(passk_plot([report("base", 1)], tmp_path / "single.png")) > 10
-
-
-def test_passk_plot_without_a_run_is_an_empty_frame(tmp_path: Path) -> None:
-    assert passk_plot([], tmp_path / "none.png").stat().st_size > 0
 
 
 @pytest.mark.parametrize("steps", [1, 60])

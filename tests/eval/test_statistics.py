@@ -6,7 +6,17 @@ from scipy import stats
 
 from reasoning_rl.errors import ConfigError
 from reasoning_rl.eval import statistics
-from reasoning_rl.eval.statistics import bootstrap_interval, mcnemar, paired_difference, rate_interval, sign_flip, standard_error
+from reasoning_rl.eval.statistics import (
+    bootstrap_interval,
+    detectable,
+    mcnemar,
+    paired_difference,
+    paired_differences,
+    rate_interval,
+    ratio_interval,
+    sign_flip,
+    standard_error,
+)
 
 SPREAD = np.array([0.0, 0.25, 0.5, 0.5, 0.75, 1.0, 0.125, 0.875])
 
@@ -27,9 +37,18 @@ def test_bootstrap_interval_of_two_problems_is_known() -> None:
 
 
 def test_bootstrap_interval_agrees_with_scipy() -> None:
+    # Further out than 2.5 %, as Hesterberg's table has it: Φ(−√(8/7)·t₀.₉₇₅,₇) = Φ(−1.0690·2.3646) = Φ(−2.5279) = 0.00574.
     ours = bootstrap_interval(SPREAD, resamples=20_000)
-    theirs = stats.bootstrap((SPREAD,), np.mean, n_resamples=20_000, method="percentile", rng=1).confidence_interval
+    level = 1 - 2 * 0.00574
+    theirs = stats.bootstrap((SPREAD,), np.mean, n_resamples=20_000, confidence_level=level, method="percentile", rng=1).confidence_interval
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)
+
+
+def test_the_bootstrap_of_many_problems_is_the_plain_one() -> None:
+    values = np.random.default_rng(0).uniform(size=2000)
+    ours = bootstrap_interval(values)
+    theirs = stats.bootstrap((values,), np.mean, n_resamples=4000, method="percentile", rng=1).confidence_interval
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.003)
 
 
 def test_same_seed_gives_the_same_interval() -> None:
@@ -54,8 +73,57 @@ def test_no_success_still_leaves_room_above() -> None:
     assert rate_interval(np.zeros(500)).high == pytest.approx(3.8415 / 503.8415, abs=1e-5)
 
 
-def test_rates_between_take_the_bootstrap() -> None:
-    assert rate_interval(SPREAD) == bootstrap_interval(SPREAD)
+def test_rates_between_count_as_the_yes_or_no_problems_that_would_be_as_uncertain() -> None:
+    # 300 problems at 1/4 and 3/4: variance 1/16, of a yes or no 1/4. Both sums come from 150²/(150·(1/16 + 9/16)) = 240 problems, so the
+    # effect is (240/4 + 3/4)/240.75, and N is 300·240.75/60.75 = 1188.89. t₀.₉₇₅,₂₉₉ = 1.96793; half = t/(2·√(N + t²)) = 0.0284911.
+    interval = rate_interval(np.array([0.25, 0.75] * 150))
+    assert (interval.low, interval.high) == pytest.approx((0.5 - 0.0284911, 0.5 + 0.0284911), abs=1e-6)
+
+
+def test_rates_that_nearly_all_agree_leave_room() -> None:
+    values = np.array([1.0] * 299 + [0.9])
+    score, bootstrap = rate_interval(values), bootstrap_interval(values)
+    assert score.low < bootstrap.low
+    assert score.value < score.high < 1 == bootstrap.high
+
+
+def test_rates_within_rounding_of_one_are_ones() -> None:
+    assert rate_interval(np.array([1.0] * 49 + [1 - 1e-16])).low == pytest.approx(rate_interval(np.ones(50)).low)
+
+
+def test_equal_rates_are_not_certain() -> None:
+    interval = rate_interval(np.full(50, 0.5))
+    assert 0.4 < interval.low < 0.5 < interval.high < 0.6
+
+
+def test_a_ratio_is_that_of_the_sums() -> None:
+    # Problems with 1 of 1, 1 of 2 and none of none: 2/3.
+    interval = ratio_interval(np.array([1.0, 1.0, 0.0]), np.array([1.0, 2.0, 0.0]))
+    assert interval.value == pytest.approx(2 / 3)
+    assert 0 < interval.low < interval.value < interval.high < 1
+
+
+def test_a_ratio_with_equal_counts_has_the_interval_of_a_mean() -> None:
+    hits = np.random.default_rng(0).binomial(4, 0.5, size=400).astype(float)
+    ratio, mean = ratio_interval(hits, np.full(400, 4.0)), rate_interval(hits / 4)
+    assert (ratio.value, ratio.low, ratio.high) == pytest.approx((mean.value, mean.low, mean.high), abs=1e-3)
+
+
+def test_a_ratio_of_nothing_is_unknown() -> None:
+    assert np.isnan(ratio_interval(np.zeros(3), np.zeros(3)).value)
+
+
+def test_the_detectable_difference_has_power_80() -> None:
+    # Large N: (1.95996 + 0.84162)·SE.
+    assert detectable(0.01, 100_000) == pytest.approx(0.0280158, abs=1e-6)
+    assert np.isnan(detectable(0.01, 1))
+
+
+def test_a_difference_of_the_detectable_size_is_found_four_times_in_five() -> None:
+    rng = np.random.default_rng(0)
+    true = detectable(0.5 / 100**0.5, 100)
+    found = [paired_difference(rng.normal(true, 0.5, size=100), np.zeros(100), 100, 999, seed).p_value <= 0.05 for seed in range(300)]
+    assert 0.73 < np.mean(found) < 0.87  # sd of 300 coins of 0.8: 0.023
 
 
 def test_no_problem_has_no_interval() -> None:
@@ -65,10 +133,26 @@ def test_no_problem_has_no_interval() -> None:
 
 
 def test_mcnemar_counts_only_problems_that_flipped() -> None:
-    # 5 gained, 0 lost, 3 unchanged: two-sided binomial 2·(1/2)^5 = 1/16.
+    # 5 gained, 0 lost, 3 unchanged: two-sided binomial 2·(1/2)^5 = 1/16, of which the mid-p-value counts half.
     after, before = np.array([1.0] * 5 + [1, 1, 0]), np.array([0.0] * 5 + [1, 1, 0])
-    assert mcnemar(after, before) == pytest.approx(1 / 16)
-    assert paired_difference(after, before).p_value == pytest.approx(1 / 16)
+    assert mcnemar(after, before) == pytest.approx(1 / 32)
+    assert paired_difference(after, before).p_value == pytest.approx(1 / 32)
+
+
+def test_mcnemar_counts_half_the_chance_of_what_was_seen() -> None:
+    # 4 gained, 2 lost: 2·P(X ≤ 2) − P(X = 2) for 6 coins = (2·22 − 15)/64.
+    after, before = np.array([1.0] * 4 + [0.0] * 2), np.array([0.0] * 4 + [1.0] * 2)
+    assert mcnemar(after, before) == mcnemar(before, after) == pytest.approx(29 / 64)
+    assert mcnemar(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == 1.0
+
+
+def test_several_metrics_at_once_are_each_as_alone() -> None:
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.uniform(size=(2, 60, 3))
+    together = paired_differences(ours, theirs)
+    alone = [paired_difference(ours[:, column], theirs[:, column]) for column in range(3)]
+    for one, other in zip(together, alone, strict=True):
+        assert (one.value, one.low, one.high, one.p_value) == pytest.approx((other.value, other.low, other.high, other.p_value))
 
 
 def test_equal_runs_differ_by_nothing() -> None:
@@ -78,15 +162,15 @@ def test_equal_runs_differ_by_nothing() -> None:
 
 
 def test_sign_flip_enumerates_small_sets() -> None:
-    # d = 1, 2, 3 all positive: of 8 sign patterns only +++ and −−− reach |6|.
-    assert sign_flip(np.array([1.0, 2.0, 3.0])) == 2 / 8
+    # d = 1, 2, 3 all positive: of 8 sign patterns only +++ and −−− reach |6|, both of which equal it.
+    assert sign_flip(np.array([1.0, 2.0, 3.0])) == 1 / 8
 
 
 def test_sign_flip_is_mcnemar_where_differences_are_plus_or_minus_one() -> None:
-    # Five +1, one −1: |sum| ≥ 4 has 2·(1 + 6) of 64 patterns.
+    # Five +1, one −1: |sum| is 6 for 2 of 64 patterns, and 4 for 12 of them, which count half.
     differences = np.array([1.0] * 5 + [-1.0])
-    assert sign_flip(differences) == 14 / 64
-    assert stats.binomtest(5, 6).pvalue == pytest.approx(14 / 64)
+    assert sign_flip(differences) == 8 / 64
+    assert mcnemar((differences > 0).astype(float), (differences < 0).astype(float)) == pytest.approx(8 / 64)
 
 
 def test_sign_flip_of_a_large_set_agrees_with_scipy() -> None:
@@ -96,7 +180,11 @@ def test_sign_flip_of_a_large_set_agrees_with_scipy() -> None:
 
 
 def test_a_drawn_p_value_never_is_zero() -> None:
-    assert sign_flip(np.linspace(1, 2, 100), flips=99) == 1 / 100
+    assert sign_flip(np.linspace(1, 2, 100), flips=99) == 0.5 / 100
+
+
+def test_no_mean_difference_is_no_evidence() -> None:
+    assert sign_flip(np.array([0.5, -0.25, -0.25])) == sign_flip(np.tile([1.0, -1.0], 50)) == 1.0
 
 
 def test_paired_difference_needs_the_same_problems() -> None:
