@@ -16,7 +16,7 @@ ALL    := $(SET) $(if $(ENGINE),sampling.engine=$(ENGINE))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-vllm data train eval compare reports bench check test fuzz clean
+.PHONY: help setup setup-vllm data train eval compare reports bench check test browser fuzz clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -52,6 +52,10 @@ check: $(VENV)/.ready-dev  ## format, lint, types, import order
 
 test: $(VENV)/.ready-dev  ## the tests, with coverage of at least 90 %; with ENGINE=vllm those that need vLLM
 	$(BIN)/pytest $(if $(filter vllm,$(ENGINE)),-m vllm tests/rollout,--cov --cov-report=term:skip-covered --cov-fail-under=90)
+
+browser:  ## install Chromium where there is none, for the tests of the report page: Debian's, as root; without it they are skipped
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
 
 fuzz: $(VENV)/.ready-fuzz  ## look for a text that breaks the verifiers: MINUTES=30, findings in fuzz-findings/
 	@mkdir -p fuzz-findings && cd fuzz-findings && \
