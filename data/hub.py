@@ -29,23 +29,24 @@ def check_split(split: str, known: list[str], setting: str) -> None:
         raise DataError(f"{setting}: no split {split!r} on the hub; {did_you_mean(split, known)}")
 
 
-def read_hub(table: HubTable) -> list[RawRow]:
-    """All rows, downloaded once and cached. DataError when the hub can't be reached or doesn't have them."""
+def read_hub(table: HubTable, local: str = "data.path") -> list[RawRow]:
+    """All rows, downloaded once and cached. DataError when the hub can't be reached or doesn't have them; `local` names the way out."""
     rows = [
-        RawRow(index, f"{table.repository}@{table.revision[:12]}/{place}", values) for index, (place, values) in enumerate(_rows(table))
+        RawRow(index, f"{table.repository}@{table.revision[:12]}/{place}", values)
+        for index, (place, values) in enumerate(_rows(table, local))
     ]
     if not rows:
         raise DataError(f"{table.repository}: split {table.split!r} holds no rows")
     return rows
 
 
-def _rows(table: HubTable) -> Iterator[tuple[str, dict[str, object]]]:
+def _rows(table: HubTable, local: str) -> Iterator[tuple[str, dict[str, object]]]:
     for subset in table.subsets:
-        for number, values in enumerate(_load(table, subset), start=1):
+        for number, values in enumerate(_load(table, subset, local), start=1):
             yield f"{subset or 'default'}/{table.split}:{number}", values
 
 
-def _load(table: HubTable, subset: str | None) -> list[dict[str, object]]:
+def _load(table: HubTable, subset: str | None, local: str) -> list[dict[str, object]]:
     from datasets.exceptions import DatasetsError
     from datasets.load import load_dataset
     from huggingface_hub.errors import HfHubHTTPError
@@ -55,7 +56,7 @@ def _load(table: HubTable, subset: str | None) -> list[dict[str, object]]:
     except (OSError, ValueError, DatasetsError, HfHubHTTPError) as failure:
         raise DataError(
             f"{table.repository} (revision {table.revision}, split {table.split!r}) can't be loaded from the hub: {_sentence(failure)} "
-            "Without a connection, give local files by data.path."
+            f"Without a connection, give local files by {local}."
         ) from failure
     rows: list[dict[str, object]] = loaded.to_list()
     return rows

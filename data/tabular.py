@@ -40,7 +40,7 @@ class TableSource:
 
     def inputs(self, config: DataConfig) -> dict[str, str]:
         check_settings(config)
-        return dict(_fingerprint(self._table(config, role)) for role in ("train", "eval"))
+        return dict(fingerprint(self._table(config, role)) for role in ("train", "eval"))
 
     def read(self, config: DataConfig, seed: int) -> Loaded:  # noqa: ARG002  # tables hold no randomness
         check_settings(config)
@@ -157,7 +157,8 @@ def _check_columns(rows: list[RawRow], required: tuple[str, ...]) -> None:
             raise DataError(f"{place}: column {column!r} is missing; {did_you_mean(column, sorted(seen))}")
 
 
-def _fingerprint(table: Path | HubTable) -> tuple[str, str]:
+def fingerprint(table: Path | HubTable) -> tuple[str, str]:
+    """A table's name and its revision or SHA-256. DataError when the file is absent or can't be read."""
     if isinstance(table, HubTable):
         return table.name, table.revision
     if not table.is_file():

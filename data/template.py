@@ -92,20 +92,20 @@ class Template:
         return digest([self.render(""), self.form])
 
 
-def find_template(name: str, chat: ChatTemplate | None = None) -> Template:
+def find_template(name: str, chat: ChatTemplate | None = None, setting: str = "data.template") -> Template:
     """A template by name, or made of a text with `{question}`. `chat` is needed for the template `chat` alone.
 
-    ConfigError for an unknown name; ModelError when the tokenizer has no chat template.
+    ConfigError for an unknown name; ModelError when the tokenizer has no chat template. Both name the `setting`.
     """
     if name not in _TEXTS:
         if "{question}" not in name:
             raise ConfigError(
-                f"data.template: no such template {name!r}, and it is no text with {{question}}; {did_you_mean(name, list(_TEXTS))}"
+                f"{setting}: no such template {name!r}, and it is no text with {{question}}; {did_you_mean(name, list(_TEXTS))}"
             )
         return Template("custom", name, "boxed" if r"\boxed" in name else "tags")
     text, form = _TEXTS[name]
     if name != "chat":
         return Template(name, text, form)
     if chat is None:
-        raise ModelError("data.template: chat: the policy's tokenizer has no chat template; use another template, for example boxed")
+        raise ModelError(f"{setting}: chat: the policy's tokenizer has no chat template; use another template, for example boxed")
     return Template(name, text, form, chat)

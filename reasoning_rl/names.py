@@ -1,4 +1,4 @@
-"""Names in a recipe to which other layers give meaning: source, template, verifiers, objective, trackers.
+"""Names in a recipe to which other layers give meaning: source, template, verifiers, suites, objective, trackers.
 
 They are looked up before any work begins, and all that are unknown are said at once.
 """
@@ -43,6 +43,19 @@ def verifiers(config: Config) -> object:
     return Reward(config.rewards)
 
 
+def suites(config: Config) -> object:
+    from reasoning_rl.data.suites import find_suites
+
+    return find_suites(config.eval)
+
+
+def suites_template(config: Config) -> object:
+    from reasoning_rl.data.template import find_template
+    from reasoning_rl.data.tokenizer import plain_chat
+
+    return config.eval.template and find_template(config.eval.template, plain_chat, "eval.template")
+
+
 def objective(config: Config) -> object:
     """Imports torch, unlike the others."""
     from reasoning_rl.objectives import build
@@ -70,5 +83,5 @@ def trackers(config: Config) -> object:
     return tracker_libraries(config.train.trackers)
 
 
-EVERYWHERE: Sequence[LookUp] = (source, template, verifiers)
+EVERYWHERE: Sequence[LookUp] = (source, template, verifiers, suites, suites_template)
 TRAINING: Sequence[LookUp] = (*EVERYWHERE, objective, trackers)

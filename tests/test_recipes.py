@@ -25,7 +25,7 @@ def refusal(recipe: str | Path, *overrides: str) -> list[str]:
 
 
 def test_the_package_holds_the_promised_recipes() -> None:
-    assert recipe_names() == sorted(["cpu", "smoke", "gsm8k-tiny", "math-tiny", *GPU_RECIPES])
+    assert recipe_names() == sorted(["cpu", "smoke", "suites", "gsm8k-tiny", "math-tiny", *GPU_RECIPES])
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -82,6 +82,19 @@ def folder_name(wanted: str) -> str:
     return _NOT_IN_A_NAME.sub("-", wanted).lstrip(".-") or "run"
 
 
+def model_name(model: str) -> str:
+    """What the evaluation of a model folder or hub id is called: never like a policy of a run. A checkpoint bears the name of its run too.
+
+    >>> model_name("Qwen/Qwen2.5-0.5B"), model_name("trained")
+    ('Qwen-Qwen2.5-0.5B', 'trained-model')
+    """
+    name = folder_name(model)
+    if Path(model).is_dir():
+        place = Path(model).resolve()
+        name = folder_name(f"{place.parents[1].name}-{place.name}" if place.parent.name == "checkpoints" else place.name)
+    return f"{name}-model" if name.lower() in {"base", "trained", "cache"} else name
+
+
 def _named_after(recipe: str | Path) -> _Tree:
     return {"name": folder_name(Path(recipe).stem if _is_path(recipe) else str(recipe))}
 
