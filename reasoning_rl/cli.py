@@ -176,33 +176,49 @@ def _resume_mode(resume: bool | None) -> Literal["auto", "must", "never"]:
 
 @_command
 def eval(  # noqa: A001  # the stage is called so
-    recipe: Recipe = "cpu",
+    recipe: options.EvalRecipe = None,
     overrides: Overrides = None,
     print_config: PrintConfig = False,
-    model: Annotated[str | None, typer.Option(help="A model folder or hub id, in place of the policies of the run.")] = None,
+    model: options.Model = None,
+    suite: options.SuiteNames = None,
+    samples: options.Samples = None,
+    limit: options.Limit = None,
 ) -> None:
-    """Measure pass@k with intervals, before and after training, on the same held-out problems."""
-    config = _config(recipe, overrides, print_config)
-    from reasoning_rl.evalstage import run_eval
-
-    run_eval(config, model=model, console=_console())
+    """Measure pass@k with intervals, before and after training, on the same problems: held-out ones of the run, or those of benchmarks."""
+    named, settings = options.evaluation(recipe, overrides or [], model, suite or [], samples, limit)
+    config = _config(named, settings, print_config)
+    if config.eval.suites:
+        from reasoning_rl.suitestage import run_suites as run_stage
+    else:
+        from reasoning_rl.evalstage import run_eval as run_stage
+    run_stage(config, model=model, console=_console())
 
 
 @_command
 def compare(
-    reports: Annotated[list[Path], typer.Argument(help="Run folders, report folders or report.json files; the first is the base.")],
-    allow_different: Annotated[bool, typer.Option(help="Compare even where problems, template or sampling differ.")] = False,
-    markdown: Annotated[bool, typer.Option(help="Print Markdown.")] = False,
+    reports: options.ComparedRuns,
+    suite: options.ComparedSuite = "",
+    allow_different: options.AllowDifferent = False,
+    markdown: options.PrintMarkdown = False,
+    out: options.ComparedOut = Path("runs/comparison"),
 ) -> None:
-    """Put reports side by side, with differences paired by problem."""
+    """Put reports side by side, with differences paired by problem; in a table, and in files."""
     from reasoning_rl.eval.compare import compare as compare_reports
-    from reasoning_rl.eval.compare import comparison_markdown, comparison_table
+    from reasoning_rl.eval.compare import read_evaluation
+    from reasoning_rl.eval.side_by_side import page_of, write_comparison, write_page
+    from reasoning_rl.eval.table import comparison_markdown, comparison_table, detectable_note
 
-    frame = compare_reports(*reports, allow_different=allow_different)
+    names, runs = zip(*options.runs_named(reports))
+    frame = compare_reports(*runs, names=names, suite=suite, allow_different=allow_different)
+    write_comparison(frame, out)
+    evaluations = {name: read_evaluation(seeds[0], suite) for name, seeds in zip(frame["run"].unique(), runs)}
+    write_page(out / "report.html", page_of(frame, evaluations, title="Comparison"))
     if markdown:
         typer.echo(comparison_markdown(frame))
     else:
         _console().print(comparison_table(frame))
+        typer.echo(detectable_note(frame))
+    typer.echo(f"wrote {out}", err=True)
 
 
 @_command

@@ -347,16 +347,34 @@ class EvalConfig(Section):
     temperature: Annotated[float, Field(gt=0, le=10)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_tokens: PositiveInt | None = None
-    """None takes `sampling.max_tokens`."""
+    """None takes `sampling.max_tokens`, and the suite's own for a model that is none of the run's."""
     greedy: bool = True
     """One more answer per problem at temperature 0, reported apart."""
     limit: PositiveInt | None = None
+    probe: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of a question's words that a policy is shown, to see whether it knows the rest by heart; null for no probe. 0.6 is usual."""
+    best_of: str = "reward"
+    """What ranks answers for best@k: `reward`, or `score_<verifier>` of a verifier in `rewards`."""
     bootstrap: Annotated[int, Field(ge=100)] = 2000
+    suites: list[str] = []
+    """Benchmarks in place of the run's held-out problems: `gsm8k`, `math500`, `aime24` …, or `path/to/file.py:name` for one of your own."""
+    paths: dict[str, Path] = {}
+    """By suite: a file of the hub's columns, read instead of the hub, or a folder with `<suite>` or the split as `.jsonl` or `.parquet`."""
+    revisions: dict[str, str] = {}
+    """By suite: commit of its data set on the hub, in place of the one that the suite pins."""
+    template: str | None = None
+    """Of the suites, as `data.template` of a run. None asks a run's policies by that, and any other model in the suite's own words."""
 
     @model_validator(mode="after")
     def _enough(self) -> Self:
         if max(self.k) > self.samples:
             raise ValueError(f"k: pass@{max(self.k)} needs at least {max(self.k)} samples per problem; samples is {self.samples}")
+        return self
+
+    @model_validator(mode="after")
+    def _asked(self) -> Self:
+        if self.template is not None and not self.suites:
+            raise ValueError("template: suites are asked by it, and eval.suites is empty; held-out problems are asked by data.template")
         return self
 
 
@@ -393,6 +411,7 @@ class Config(Section):
             self._stored_ahead,
             self._idle_masters,
             self._moved_adapters,
+            self._unranked,
         )
         contradictions = [said for check in checks if (said := check())]
         if contradictions:
@@ -453,6 +472,13 @@ class Config(Section):
         if self.train.rollouts is None or not self.train.off_policy_steps:
             return None
         return "train.off_policy_steps samples ahead of the learner, and with train.rollouts nothing is sampled; leave one of them out"
+
+    def _unranked(self) -> str | None:
+        """Of suites each has a verifier of its own, which is known later."""
+        known = ["reward", *(f"score_{name}" for name in self.rewards)]
+        if self.eval.best_of in known or self.eval.suites:
+            return None
+        return f"eval.best_of: found {self.eval.best_of!r}; accepted: {', '.join(known)}"
 
     def _too_hot(self) -> str | None:
         temperatures = {"sampling.temperature": self.sampling.temperature, "eval.temperature": self.eval.temperature}

@@ -1,5 +1,9 @@
-"""The stage eval as the command line runs it: pass@k before and after training, on the same problems, under the same randomness."""
+"""The stage eval as the command line runs it: pass@k before and after training, on the same problems, under the same randomness.
 
+On the run's held-out problems, that is; for benchmarks see suitestage.py.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,17 +13,24 @@ from reasoning_rl import __version__, runfolder
 from reasoning_rl.config import Config
 from reasoning_rl.data.manifest import load_manifest
 from reasoning_rl.data.store import load_prompts
+from reasoning_rl.data.template import find_template
+from reasoning_rl.data.tokenizer import chat_of
 from reasoning_rl.errors import ModelError, RunError
-from reasoning_rl.eval.compare import compare, comparison_markdown, comparison_table
+from reasoning_rl.eval.compare import compare, read_evaluation
 from reasoning_rl.eval.evaluate import evaluate
 from reasoning_rl.eval.report import read_report
-from reasoning_rl.files import digest, write_text
+from reasoning_rl.eval.table import comparison_table, detectable_note
+from reasoning_rl.files import digest
+from reasoning_rl.journal import read_metrics
+from reasoning_rl.probestage import Probing
 from reasoning_rl.progress import Progress
 from reasoning_rl.records import Prompt
 from reasoning_rl.rollout.judge import Judge
 from reasoning_rl.stages import base_policy, revision_of, run_data, sayer, weights_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from reasoning_rl.learner.crew import Crew
     from reasoning_rl.policy.policy import Policy
 
@@ -38,7 +49,7 @@ def run_eval(config: Config, *, model: str | None, console: Console) -> None:
             policies["base"] = base_policy(config, crew, console)  # made again where the cache was emptied
         for name, source in policies.items():
             _evaluate(config, crew, judge, (name, source), console)
-    _compare(config, list(policies), console)
+    show_comparison(config, config.folder / "eval", list(policies), runfolder.note(config), console)
 
 
 def evaluated(config: Config) -> bool:
@@ -47,7 +58,8 @@ def evaluated(config: Config) -> bool:
 
 
 def is_evaluated(config: Config, name: str, source: str) -> bool:
-    return _is_current(config.folder / "eval" / name / "report.json", str(_facts(config, source)["key"]))
+    folder, key = config.folder / "eval" / name, str(_facts(config, source)["key"])
+    return is_current(folder / "report.json", key) and not Probing(config, folder, key, own=True).due
 
 
 def _label(model: str) -> str:
@@ -59,24 +71,33 @@ def _label(model: str) -> str:
 def _evaluate(config: Config, crew: "Crew", judge: Judge, policy: tuple[str, str], console: Console) -> None:
     from reasoning_rl.learner.worker import Open
 
-    (name, source), say = policy, sayer(console)
-    folder = config.folder / "eval" / name
-    facts = _facts(config, source)
-    if _is_current(folder / "report.json", str(facts["key"])):
-        say(f"{folder} is up to date")
+    name, source = policy
+    folder, facts = config.folder / "eval" / name, _facts(config, source)
+    if is_evaluated(config, name, source):
+        sayer(console)(f"{folder} is up to date")
         return
     prompts = load_prompts(config.folder / "data", "eval")
     tokens = config.eval.max_tokens or config.sampling.max_tokens
     crew.everyone(Open(source, config.policy, config.sampling, revision_of(config, source)))
     _require_own_tokens(crew.local.policy, prompts[0], source)
     crew.local.engine.require_fit(prompts, tokens)
+    if not is_current(folder / "report.json", str(facts["key"])):
+        _report(config, crew, judge, prompts, folder, facts, console)
+    template = find_template(config.data.template, chat_of(crew.local.policy.tokenizer))
+    problems = [prompt.problem for prompt in prompts[: config.eval.limit]]
+    Probing(config, folder, str(facts["key"]), own=True).run(crew, judge, template, problems, tokens, console)
+
+
+def _report(
+    config: Config, crew: "Crew", judge: Judge, prompts: Sequence[Prompt], folder: Path, facts: Mapping[str, object], console: Console
+) -> None:
     with Progress(console, min(len(prompts), config.eval.limit or len(prompts))) as progress:
-        progress.phase(name)
+        progress.phase(folder.name)
         evaluate(
-            crew, prompts, judge, config.eval, folder=folder, name=name, max_tokens=tokens, seed=config.seed,
+            crew, prompts, judge, config.eval, folder=folder, name=folder.name, max_tokens=config.sampling.max_tokens, seed=config.seed,
             stop=tuple(config.sampling.stop), facts=facts, on_progress=progress.at,
         )  # fmt: skip
-    say(f"wrote {folder}")
+    sayer(console)(f"wrote {folder}")
 
 
 def _require_own_tokens(policy: "Policy", prompt: Prompt, source: str) -> None:
@@ -92,11 +113,7 @@ def _require_own_tokens(policy: "Policy", prompt: Prompt, source: str) -> None:
 def _facts(config: Config, source: str) -> dict[str, object]:
     """Where a report comes from; `key` changes whenever its figures could."""
     manifest, note = load_manifest(config.folder / "data"), runfolder.note(config)
-    idle: Any = {
-        "policy": {"logits_mib": True, "gradient_checkpointing": True},
-        "sampling": {"batch_rows": True, "vllm": dict.fromkeys(runfolder.VLLM_MEMORY, True)},
-    }
-    settings = config.model_dump(mode="json", include={"eval", "rewards", "seed", "sampling", "policy"}, exclude=idle)
+    settings = settings_that_count(config) | config.model_dump(mode="json", include={"rewards"})
     return {
         **({"note": note} if note else {}),
         "policy": source,
@@ -108,29 +125,62 @@ def _facts(config: Config, source: str) -> dict[str, object]:
         "data_counts": dict(manifest.counts),
         "data_seed": manifest.seed,
         "rewards": settings["rewards"],
+        "answers": answers_of(config, source),
         "key": digest([weights_of(source) or source, manifest.files, settings, __version__]),
     }
 
 
-def _is_current(report: Path, key: str) -> bool:
+def settings_that_count(config: Config) -> dict[str, Any]:
+    """All that decide a figure, whichever problems are asked, but for the rewards."""
+    idle: Any = {
+        "eval": dict.fromkeys(("suites", "paths", "revisions", "template", "probe"), True),
+        "policy": {"logits_mib": True, "gradient_checkpointing": True},
+        "sampling": {"batch_rows": True, "vllm": dict.fromkeys(runfolder.VLLM_MEMORY, True)},
+    }
+    return config.model_dump(mode="json", include={"eval", "seed", "sampling", "policy"}, exclude=idle)
+
+
+def answers_of(config: Config, source: str) -> str:
+    """Changes whenever the policy does or how it is asked, and not with what is made of the answers afterwards."""
+    settings = settings_that_count(config)
+    asked = {name: value for name, value in settings["eval"].items() if name not in {"k", "bootstrap", "best_of"}}
+    return digest([weights_of(source) or source, settings | {"eval": asked}, __version__])
+
+
+def is_current(report: Path, key: str) -> bool:
+    """Whether the report is there, for the same weights and settings."""
     try:
         return read_report(report).facts.get("key") == key
     except RunError:  # absent or damaged: to be written
         return False
 
 
-def _compare(config: Config, names: list[str], console: Console) -> None:
-    """The table of all policies on the screen; where there are several, in comparison.md and as a picture too."""
-    from reasoning_rl.eval.plots import passk_plot
+def show_comparison(config: Config, folder: Path, names: list[str], note: str, console: Console) -> None:
+    """The table of all policies on the screen, the page, and where there are several policies, the comparison's files."""
+    from reasoning_rl.eval.side_by_side import page_of, write_comparison, write_page
 
-    folder, note, say = config.folder / "eval", runfolder.note(config), sayer(console)
-    frame = compare(*(folder / name for name in names))
+    say, frame = sayer(console), compare(*(folder / name for name in names), names=names)
     console.print(comparison_table(frame))
-    if note:
-        say(note)
-    if len(names) == 1:
-        say(f"Report: {folder / names[0] / 'report.md'}")
-        return
-    write_text(folder / "comparison.md", "\n\n".join(filter(None, (note, comparison_markdown(frame)))) + "\n")
-    passk_plot([read_report(folder / name / "report.json") for name in names], folder / "passk.png")
-    say(f"Reports: {folder}/*/report.md, comparison: {folder / 'comparison.md'}, plot: {folder / 'passk.png'}")
+    for told in filter(None, (detectable_note(frame), note)):
+        say(told)
+    if len(names) > 1:
+        write_comparison(frame, folder, note)
+    page = page_of(
+        frame, {name: read_evaluation(folder / name) for name in names}, title=_title(config, folder, names), note=note,
+        course=_course(config, names), settings=config.model_dump(mode="json"),
+    )  # fmt: skip
+    place = folder if len(names) > 1 else folder / names[0]
+    write_page(place / "report.html", page)
+    tables = f", comparison: {folder / 'comparison.md'}" if len(names) > 1 else ""
+    say(f"Report: {place / 'report.html'}{tables}, tables for pandas: {folder}/*/*.parquet")
+
+
+def _title(config: Config, folder: Path, names: list[str]) -> str:
+    suite = "" if folder.name == "eval" else f" on {folder.name}"
+    return f"{config.name}{suite}" if len(names) > 1 else f"{names[0]}{suite}"
+
+
+def _course(config: Config, names: list[str]) -> "pd.DataFrame | None":
+    """metrics.jsonl, where it is the training of a policy that is shown."""
+    known = (config.folder / "metrics.jsonl").is_file()
+    return read_metrics(config.folder) if known and "trained" in names else None

@@ -1,5 +1,6 @@
 """Options of the command line with their help, as types: what a command takes can then be read off its first lines."""
 
+import json
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +25,17 @@ Overrides = Annotated[
 PrintConfig = Annotated[bool, Option("--print-config", help="Print the resolved settings, checked, and do nothing else.")]
 Runs = Annotated[Path, Option(help="The folder that holds the runs.")]
 
+EvalRecipe = Annotated[
+    str | None,
+    Option("--recipe", "-r", help="As elsewhere; by default `cpu`, or `suites` where a --model is asked suites.", show_default=False),
+]
+Model = Annotated[str | None, Option("--model", help="A model folder or hub id, in place of the policies of the run.")]
+SuiteNames = Annotated[
+    list[str] | None, Option("--suite", help="Benchmarks in place of the run's held-out problems: gsm8k, or gsm8k,math500; repeatable.")
+]
+Samples = Annotated[int | None, Option("--samples", min=1, help="Answers a problem; pass@k is then given for the powers of two up to it.")]
+Limit = Annotated[int | None, Option("--limit", min=1, help="Ask the first so many problems alone.")]
+
 AnswerFiles = Annotated[
     list[Path] | None, Argument(help="JSONL or parquet with completions and golds; a run's folder; an evaluation's.", show_default=False)
 ]
@@ -42,6 +54,17 @@ CompletionColumn = Annotated[str, Option(help="What the column of completions is
 GoldColumn = Annotated[str, Option(help="What the column of right answers is called.")]
 Workers = Annotated[int | None, Option(min=1, help="Processes that judge; by default the recipe's, or one for each core.")]
 Deadline = Annotated[float | None, Option(min=0.01, help="Seconds for one completion; by default the judge's.")]
+
+ComparedRuns = Annotated[
+    list[str],
+    Argument(
+        help="Run folders, report folders or report.json files; the first is the base. NAME=A,B,C: one run's name and training seeds."
+    ),
+]
+ComparedSuite = Annotated[str, Option("--suite", help="Of run folders, the reports on this benchmark.")]
+AllowDifferent = Annotated[bool, Option(help="Compare even where problems, template or sampling differ.")]
+PrintMarkdown = Annotated[bool, Option("--markdown", help="Print all metrics as Markdown.")]
+ComparedOut = Annotated[Path, Option("--out", help="For comparison.md, comparison.csv and the pictures.")]
 
 ObjectiveNames = Annotated[
     str | None,
@@ -63,6 +86,49 @@ def listed(names: str | None) -> list[str]:
     (['grpo', 'ppo'], [])
     """
     return [name.strip() for name in (names or "").split(",") if name.strip()]
+
+
+def evaluation(
+    recipe: str | None, overrides: Sequence[str], model: str | None, suites: Sequence[str], samples: int | None, limit: int | None
+) -> tuple[str, list[str]]:
+    """The recipe and the overrides that the options of `eval` stand for; overrides written by hand come last, and so win.
+
+    >>> evaluation("cpu", ["eval.k=[1]"], None, ["gsm8k,svamp"], 12, None)
+    ('cpu', ['eval.suites=["gsm8k", "svamp"]', 'eval.samples=12', 'eval.k=[1, 2, 4, 8]', 'eval.k=[1]'])
+    """
+    asked = [name for option in suites for name in listed(option)]
+    settings = [f"eval.suites={json.dumps(asked)}"] if asked else []
+    if samples:
+        settings += [f"eval.samples={samples}", f"eval.k={[2**power for power in range(samples.bit_length())]}"]
+    settings += [f"eval.limit={limit}"] if limit else []
+    settings += overrides
+    alone = model if any(setting.startswith("eval.suites=") for setting in settings) else None
+    recipe = recipe or ("suites" if alone else "cpu")
+    return recipe, [*(_of_its_own(alone) if alone and recipe == "suites" else []), *settings]
+
+
+def _of_its_own(model: str) -> list[str]:
+    """A model from outside is a run by itself."""
+    from reasoning_rl.recipes import model_name
+
+    return [f"name={json.dumps(model_name(model))}", f"policy.model={json.dumps(model)}"]
+
+
+def runs_named(arguments: Sequence[str]) -> list[tuple[str, list[Path]]]:
+    """The runs of a comparison: the name each is given, empty where it is given none, and the reports of its seeds.
+
+    >>> runs_named(["runs/a", "grpo=runs/s0,runs/s1"])
+    [('', [PosixPath('runs/a')]), ('grpo', [PosixPath('runs/s0'), PosixPath('runs/s1')])]
+    """
+    return [_named(argument) for argument in arguments]
+
+
+def _named(argument: str) -> tuple[str, list[Path]]:
+    """What exists by this very name is that, commas and all."""
+    name, equals, seeds = argument.partition("=")
+    if Path(argument).exists() or not equals:
+        name, seeds = "", argument
+    return name, [Path(seeds)] if Path(seeds).exists() else [Path(path) for path in listed(seeds)]
 
 
 def given(context: Context) -> set[str]:

@@ -127,3 +127,10 @@ def sections(kind: type[Section]) -> list[type[Section]]:
 def test_every_section_refuses_what_it_does_not_know(section: type[Section]) -> None:
     assert section.model_config["extra"] == "forbid"
     assert section.model_config["frozen"]
+
+
+def test_answers_are_ranked_by_what_they_have() -> None:
+    with pytest.raises(ConfigError, match=r"eval\.best_of: found 'score_math'; accepted: reward, score_gsm8k, score_format"):
+        load_config("cpu", ["eval.best_of=score_math"])
+    assert load_config("cpu", ["eval.best_of=score_format"]).eval.best_of == "score_format"
+    assert load_config("cpu", ["eval.best_of=score_math", "eval.suites=[math500]"]).eval.suites == ["math500"]

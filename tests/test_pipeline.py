@@ -1,6 +1,7 @@
 """All stages in a row, on a recipe of a few steps: what they leave, how they go on, how they stop."""
 
 import io
+import json
 import os
 import shutil
 import signal
@@ -91,7 +92,7 @@ def run(runs: Path) -> Path:
 def test_a_run_leaves_what_the_documents_promise(run: Path) -> None:
     names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
     expected = {"config.yaml", "environment.json", "base.json", "metrics.jsonl", "reward.png", "data/manifest.json"}
-    expected |= {"rollouts/step-00004.parquet", "eval/comparison.md", "eval/passk.png"}
+    expected |= {"rollouts/step-00004.parquet", "eval/comparison.md", "eval/passk.png", "eval/report.html"}
     for which in ("base", "trained"):
         expected |= {f"eval/{which}/{name}" for name in ("samples.parquet", "problems.parquet", "report.json", "report.md")}
     assert expected <= names
@@ -127,7 +128,23 @@ def test_what_is_done_is_not_done_again(run: Path, runs: Path) -> None:
     assert "is trained, all 4 steps" in said
     run_eval(micro(runs), model=None, console=Console(file=io.StringIO()))
     changed = [path.name for path, stamp in before.items() if path.stat().st_mtime_ns != stamp]
-    assert sorted(changed) == ["base.json", "comparison.md", "passk.png", "reward.png"]  # drawn again from what was kept
+    compared = ["comparison.csv", "comparison.md", "differences.png", "passk.png", "report.html"]
+    assert sorted(changed) == ["base.json", *compared, "reward.png"]  # drawn again from what was kept
+
+
+def test_a_probe_is_made_beside_the_reports_and_once(run: Path, runs: Path) -> None:
+    reports = {path: path.read_bytes() for path in run.glob("eval/*/report.json")}
+    said = io.StringIO()
+    run_eval(micro(runs, "eval.probe=0.6"), model=None, console=Console(file=said, width=200))
+    assert said.getvalue().count("contamination.md") == 2
+    assert {path: path.read_bytes() for path in reports} == reports
+    found = pd.read_parquet(run / "eval" / "trained" / "contamination.parquet")
+    assert len(found) == 12
+    assert not found["repeated"].any()  # the generator keeps held-out questions out of training
+    assert json.loads((run / "eval" / "trained" / "contamination.json").read_text())["share"] == 0.6
+    again = io.StringIO()
+    run_eval(micro(runs, "eval.probe=0.6"), model=None, console=Console(file=again, width=200))
+    assert again.getvalue().count("is up to date") == 3  # data, base, trained
 
 
 @pytest.fixture(scope="module")

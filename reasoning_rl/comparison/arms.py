@@ -56,6 +56,7 @@ class Plan:
         return [
             *self.overrides,
             *arm.overrides,
+            "eval.suites=[]",  # held-out problems are what is compared
             f"runs={json.dumps(str(self.runs))}",
             f"name={arm.folder}-seed{seed}",
             f"train.seed={seed}",

@@ -36,8 +36,9 @@ def save_checkpoint(folder: Path, step: int, policy: "Policy", state: Mapping[st
         torch.save({"step": step, **state}, temporary / STATE_FILE)
         put_in_place(temporary, target)
     except (OSError, RuntimeError, SafetensorError) as failure:  # torch and safetensors have words of their own for a full disk
-        shutil.rmtree(temporary, ignore_errors=True)
         raise StorageError(f"{target} can't be written: {failure}") from failure
+    finally:  # a signal too may have come in between
+        shutil.rmtree(temporary, ignore_errors=True)
     for old in checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return target
