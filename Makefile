@@ -6,6 +6,7 @@ RECIPE ?= cpu
 SET    ?=
 ENGINE ?=
 RUNS   ?= runs/$(RECIPE)/eval/base runs/$(RECIPE)/eval/trained
+OUT    ?= runs/comparison
 COMPARE ?=
 MINUTES ?= 30
 VENV   ?= $(if $(filter vllm,$(ENGINE)),.venv-vllm,.venv)
@@ -38,8 +39,8 @@ eval: train  ## pass@k of the policy before and after training
 compare: $(VENV)/.ready  ## all objectives side by side, 45 runs, hours: SET=train.steps=40 some two; COMPARE="--objectives grpo,ppo --seeds 0,1"
 	@$(RL) compare-objectives $(if $(filter --report-only,$(COMPARE)),,--recipe $(RECIPE)) $(COMPARE) $(ALL)
 
-reports: $(VENV)/.ready  ## put reports side by side: RUNS="runs/a runs/b"
-	@$(RL) compare $(RUNS)
+reports: $(VENV)/.ready  ## put reports side by side, in OUT=runs/comparison: RUNS="runs/a runs/b"
+	@$(RL) compare $(RUNS) --out $(OUT)
 
 bench: train $(VENV)/.ready-bench  ## speed and memory, one JSON line each
 	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit; done

@@ -4,8 +4,8 @@
     python benchmarks/coverage.py --markdown            # the tables of docs/evaluation.md, after the JSON lines
 
 The chance that a problem is solved is drawn from a Beta distribution, answers from that chance: so problems and samples are both luck, and
-the truth, pass@k = 1 − B(a, b+k)/B(a, b), is known. `score` is the interval of reports, `bootstrap` that over problems. For the test two
-policies solve each problem with the same chance. One JSON line a cell.
+the truth, pass@k = 1 − B(a, b+k)/B(a, b), is known. `score` is the interval of reports, `bootstrap` that over problems. Of two policies the
+second solves each problem with the same chance, which is where alarms are false, or with chance p^0.8. One JSON line a cell.
 """
 
 import argparse
@@ -16,9 +16,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.special import betaln
+from scipy.stats import beta
 
 from reasoning_rl.eval.passk import pass_at_k
-from reasoning_rl.eval.statistics import Interval, bootstrap_intervals, mcnemar, rate_interval, sign_flips
+from reasoning_rl.eval.statistics import Interval, bootstrap_intervals, mcnemar, rate_difference, rate_interval, sign_flips
 
 POPULATIONS = {
     "all kinds": (1.0, 1.0),
@@ -30,6 +31,10 @@ POPULATIONS = {
 }
 """Of problems: the two parameters of the chance that a sample solves one."""
 KS, PROBLEMS = (1, 4, 16), (50, 300, 1319)
+BETTER = 0.8
+"""Exponent of the chances of the better policy."""
+GRID = 100_000
+"""Quantiles of a population over which the truth of a difference is averaged."""
 AT_ONCE = 250
 """Simulated evaluations whose intervals are computed together."""
 
@@ -66,21 +71,42 @@ class Alarms:
     """Mean number of problems that the two runs solve differently: with a handful no test can reach 5 %."""
 
 
+@dataclass(frozen=True)
+class Gap:
+    """Intervals of a paired difference: how often they hold it where it is 0, and where the second policy is better."""
+
+    population: str
+    samples: int
+    problems: int
+    k: int
+    truth: float
+    none: float
+    score: float
+    bootstrap: float
+
+
+Line = Cell | Alarms | Gap
+
+
 def main() -> None:
     asked = _arguments()
-    cells: list[Cell] = []
-    alarms: list[Alarms] = []
+    lines: list[Line] = []
     for name, shape in POPULATIONS.items():
         for problems in PROBLEMS:
-            for samples in asked.samples:
-                for cell in coverage(name, shape, problems, samples, asked):
-                    cells.append(cell)
-                    print(json.dumps({"benchmark": "coverage", "evaluations": asked.evaluations, **asdict(cell)}), flush=True)
-            for alarm in false_alarms(name, shape, problems, asked):
-                alarms.append(alarm)
-                print(json.dumps({"benchmark": "false alarms", "evaluations": asked.evaluations, **asdict(alarm)}), flush=True)
+            for line in _lines(name, shape, problems, asked):
+                lines.append(line)
+                kind = type(line).__name__.lower()
+                print(json.dumps({"benchmark": f"coverage: {kind}", "evaluations": asked.evaluations, **asdict(line)}), flush=True)
     if asked.markdown:
-        print("\n".join(["", *_table_of_intervals(cells), "", *_table_of_alarms(alarms)]))
+        cells, alarms, gaps = ([line for line in lines if isinstance(line, kind)] for kind in (Cell, Alarms, Gap))
+        print("\n".join(["", *_table_of_intervals(cells), "", *_table_of_gaps(gaps), "", *_table_of_alarms(alarms)]))
+
+
+def _lines(name: str, shape: tuple[float, float], problems: int, asked: argparse.Namespace) -> Iterator[Line]:
+    for samples in asked.samples:
+        yield from coverage(name, shape, problems, samples, asked)
+        yield from gaps(name, shape, problems, samples, asked)
+    yield from false_alarms(name, shape, problems, asked)
 
 
 def _arguments() -> argparse.Namespace:
@@ -114,6 +140,24 @@ def _missed(intervals: Sequence[Interval], truth: float) -> tuple[float, float]:
     return float(below), float(np.mean([truth > each.high + 1e-12 for each in intervals]))
 
 
+def gaps(name: str, shape: tuple[float, float], problems: int, samples: int, asked: argparse.Namespace) -> Iterator[Gap]:
+    """A cell for each k."""
+    rng = np.random.default_rng([asked.seed, problems, samples, 1])
+    chances = rng.beta(*shape, size=(asked.evaluations, problems))
+    base, same, better = (rng.binomial(samples, each) for each in (chances, chances, chances**BETTER))
+    grid = beta.ppf((np.arange(GRID) + 0.5) / GRID, *shape)
+    for k in KS:
+        base_EQ, same_EQ, better_EQ = (np.asarray(pass_at_k(samples, counts, k)) for counts in (base, same, better))
+        truth = float(((1 - grid) ** k - (1 - grid**BETTER) ** k).mean())
+        none, score = ([rate_difference(*sides) for sides in zip(other, base_EQ, strict=True)] for other in (same_EQ, better_EQ))
+        moved_EQ = better_EQ - base_EQ
+        bootstrap = [
+            each for start in range(0, len(moved_EQ), AT_ONCE) for each in bootstrap_intervals(moved_EQ[start : start + AT_ONCE].T)
+        ]
+        held = [1 - sum(_missed(*each)) for each in ((none, 0.0), (score, truth), (bootstrap, truth))]
+        yield Gap(name, samples, problems, k, truth, *held)
+
+
 def false_alarms(name: str, shape: tuple[float, float], problems: int, asked: argparse.Namespace) -> Iterator[Alarms]:
     """Sixteen samples with the sign-flip test for each k, and one with McNemar's."""
     rng = np.random.default_rng([asked.seed, problems])
@@ -144,6 +188,17 @@ def _table_of_intervals(cells: Sequence[Cell]) -> Iterator[str]:
     for name, samples in dict.fromkeys((cell.population, cell.samples) for cell in cells):
         of = {(cell.problems, cell.k): cell for cell in cells if (cell.population, cell.samples) == (name, samples)}
         yield f"| {name} | {samples} | " + " | ".join(_covered(of[column]) for column in columns) + " |"
+
+
+def _table_of_gaps(gaps: Sequence[Gap]) -> Iterator[str]:
+    """The same of differences: where there is none, where there is one, and then by bootstrap."""
+    columns = [(problems, k) for problems in PROBLEMS for k in KS]
+    yield "| problems are | samples | " + " | ".join(f"{problems}: pass@{k}" for problems, k in columns) + " |"
+    yield "|---|--:|" + "--:|" * len(columns)
+    for name, samples in dict.fromkeys((gap.population, gap.samples) for gap in gaps):
+        of = {(gap.problems, gap.k): gap for gap in gaps if (gap.population, gap.samples) == (name, samples)}
+        shown = [f"{100 * of[key].none:.1f} / {100 * of[key].score:.1f} / {100 * of[key].bootstrap:.1f}" for key in columns]
+        yield f"| {name} | {samples} | {' | '.join(shown)} |"
 
 
 def _covered(cell: Cell) -> str:

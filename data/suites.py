@@ -203,7 +203,7 @@ def find_suites(config: EvalConfig) -> list[Suite]:
 
 
 def _find(name: str) -> Suite:
-    suite = SUITES.get(name, "eval.suites")
+    suite = SUITES.get(name, f"eval.suites: {name}")
     if not isinstance(suite, Suite):
         raise ConfigError(f"eval.suites: {name} is a {type(suite).__name__}; a reasoning_rl.data.suite.Suite is accepted")
     if folder_name(suite.name) != suite.name or suite.name in {"base", "trained"}:

@@ -121,7 +121,7 @@ def encode_pretrained(tokenizer: "PreTrainedTokenizerBase", *, opens: bool) -> E
 
     def encode(texts: Sequence[str]) -> list[list[int]]:
         with one_thread():
-            ids: Any = tokenizer(list(texts), add_special_tokens=opens)["input_ids"]
+            ids: Any = tokenizer(list(texts), add_special_tokens=opens, verbose=False)["input_ids"]  # what is too long is said elsewhere
         return [list(row) for row in ids]
 
     return encode

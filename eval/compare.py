@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reasoning_rl.errors import RunError
-from reasoning_rl.eval.metrics import Key, Measure, values_of
+from reasoning_rl.eval.metrics import METRICS, Key, Measure, values_of
 from reasoning_rl.eval.report import FILE, Report, read_report
+from reasoning_rl.eval.samples import PROBLEM_COLUMNS
 from reasoning_rl.eval.seeds import holm, two_level, two_level_difference
-from reasoning_rl.eval.statistics import Difference, Values, detectable, paired_differences, standard_error
+from reasoning_rl.eval.statistics import Difference, Values, bootstrap_intervals, detectable, error_of, paired_tests, rate_difference
+from reasoning_rl.eval.thinning import thinned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +31,7 @@ WHICH = "trained"
 """The report that the folder of a run stands for."""
 RESAMPLES, FLIPS, SEED = 2000, 9999, 0
 CIRCUMSTANCES = ("temperature", "top_p", "max_tokens", "stop")
-"""Settings of sampling that two runs must share. The number of samples is none of them: pass@k is unbiased for any."""
+"""Settings of sampling that two runs must share. The number of samples is none of them: pass@k is unbiased for any (see `thinning.py`)."""
 MISMATCHES_SHOWN = 3
 
 PathLike = str | Path
@@ -100,10 +102,12 @@ def read_evaluation(path: PathLike, suite: str = "") -> Evaluation:
     report = read_report(file)
     table = file.with_name("problems.parquet")
     try:
-        problems = pd.read_parquet(table).set_index("problem_id")
-    except (OSError, ValueError, KeyError) as failure:  # pyarrow's errors of damaged files are ValueErrors
+        problems = pd.read_parquet(table)
+    except (OSError, ValueError) as failure:  # pyarrow's errors of damaged files are ValueErrors
         raise RunError(f"{table}: the problems of this report can't be read ({failure}); the eval stage writes them") from failure
-    return Evaluation(file.parent, report, problems)
+    if missing := [column for column in PROBLEM_COLUMNS if column not in problems]:
+        raise RunError(f"{table}: the problems of this report can't be read (no column {missing[0]!r}); the eval stage writes them")
+    return Evaluation(file.parent, report, problems.set_index("problem_id"))
 
 
 def _run(given: PathLike | Iterable[PathLike], suite: str) -> Run:
@@ -139,7 +143,7 @@ def _measures(run: Run) -> list[Measure]:
     shared = _shared(run.seeds)
     found = []
     for measure in known:
-        interval = two_level(_values(run.seeds, shared, (measure.metric, measure.k)), RESAMPLES, SEED)
+        interval = two_level(_values(run.seeds, shared, (measure.metric, measure.k)), seed=SEED)
         found.append(replace(measure, value=interval.value, low=interval.low, high=interval.high, n=len(shared), detectable=None))
     return found
 
@@ -157,20 +161,37 @@ def _contrasts(run: Run, first: Run) -> dict[Key, Contrast]:
 def _over_problems(run: Evaluation, first: Evaluation, shared: "pd.Index[str]", keys: Sequence[Key]) -> dict[Key, Contrast]:
     if not keys:
         return {}
-    ours_QM, theirs_QM = (
-        np.stack([values_of(problems, *key) for key in keys], axis=1) for problems in (run.problems.loc[shared], first.problems.loc[shared])
+    ours, theirs = run.problems.loc[shared], first.problems.loc[shared]
+    ours_QM, theirs_QM = _table(ours, keys), _table(theirs, keys)
+    p_values = paired_tests(*_alike_in_samples(ours, theirs, ours_QM, theirs_QM, keys), FLIPS, SEED)
+    bootstraps = bootstrap_intervals(ours_QM - theirs_QM, RESAMPLES, SEED)
+    found = {}
+    for key, *sides, around, p in zip(keys, ours_QM.T, theirs_QM.T, bootstraps, p_values, strict=True):
+        moved = rate_difference(*sides) if METRICS[key[0]].rate else around
+        least = detectable(error_of(moved, len(shared)), len(shared))
+        found[key] = Contrast(Difference(moved.value, moved.low, moved.high, p), least, len(shared))
+    return found
+
+
+def _table(problems: "pd.DataFrame", keys: Sequence[Key]) -> Values:
+    return np.stack([values_of(problems, *key) for key in keys], axis=1)
+
+
+def _alike_in_samples(
+    ours: "pd.DataFrame", theirs: "pd.DataFrame", ours_QM: Values, theirs_QM: Values, keys: Sequence[Key]
+) -> tuple[Values, Values]:
+    """The two sides, exchangeable under no difference: of the same number of samples for each problem."""
+    fewer = [min(pair) for pair in zip(ours["n"], theirs["n"], strict=True)]
+    sides = ((ours, ours_QM), (theirs, theirs_QM))
+    first, second = (
+        values if problems["n"].to_list() == fewer else _table(thinned(problems, fewer, SEED), keys) for problems, values in sides
     )
-    differences = paired_differences(ours_QM, theirs_QM, RESAMPLES, FLIPS, SEED)
-    smallest = [detectable(standard_error(moved), len(shared)) for moved in (ours_QM - theirs_QM).T]
-    return {key: Contrast(moved, least, len(shared)) for key, moved, least in zip(keys, differences, smallest, strict=True)}
+    return first, second
 
 
 def _over_seeds(run: Run, first: Run, shared: "pd.Index[str]", key: Key) -> Contrast:
-    """Seed by seed where both have as many, else against the mean of the first run's."""
-    ours_SQ, theirs_SQ = _values(run.seeds, shared, key), _values(first.seeds, shared, key)
-    if len(ours_SQ) != len(theirs_SQ):
-        theirs_SQ = np.broadcast_to(theirs_SQ.mean(axis=0), ours_SQ.shape)
-    return Contrast(two_level_difference(ours_SQ, theirs_SQ, RESAMPLES, SEED), float("nan"), len(shared))
+    moved = two_level_difference(_values(run.seeds, shared, key), _values(first.seeds, shared, key), seed=SEED)
+    return Contrast(moved, detectable(error_of(moved, len(shared)), len(shared)), len(shared))
 
 
 def _values(seeds: Sequence[Evaluation], shared: "pd.Index[str]", key: Key) -> Values:
@@ -205,14 +226,16 @@ def _report_file(path: Path, suite: str) -> Path:
     raise RunError(f"{path}: no report here; looked for {' and '.join(map(str, tried))}. The eval stage writes it")
 
 
+def mismatches(evaluations: Sequence[Evaluation]) -> list[str]:
+    """What keeps each from being compared with the first, in a sentence; none where nothing does."""
+    first = evaluations[0]
+    found = [(other, "; ".join(_mismatches(first, other))) for other in evaluations[1:]]
+    return [f"{first.path} and {other.path}: {different}" for other, different in found if different]
+
+
 def _alike(evaluations: Sequence[Evaluation]) -> None:
-    for other in evaluations[1:]:
-        different = list(_mismatches(evaluations[0], other))
-        if different:
-            raise RunError(
-                f"{evaluations[0].path} and {other.path} can't be compared: {'; '.join(different)} "
-                "(allow_different compares them all the same)"
-            )
+    if different := mismatches(evaluations):
+        raise RunError(f"these can't be compared (allow_different compares them all the same):\n  {chr(10).join(different)}")
 
 
 def _mismatches(first: Evaluation, other: Evaluation) -> Iterator[str]:
@@ -223,9 +246,10 @@ def _mismatches(first: Evaluation, other: Evaluation) -> Iterator[str]:
     elif first.report.facts.get("prompts_sha256") != other.report.facts.get("prompts_sha256"):
         yield f"their prompts differ (template {first.report.facts.get('template')} and {other.report.facts.get('template')})"
     ours, theirs = _settings(first.report), _settings(other.report)
-    yield from (f"{key} is {ours[key]} and {theirs[key]}" for key in CIRCUMSTANCES if ours.get(key) != theirs.get(key))
-    if first.report.facts.get("rewards") != other.report.facts.get("rewards"):
-        yield f"rewards are {first.report.facts.get('rewards')} and {other.report.facts.get('rewards')}"
+    yield from (f"{key} is {ours.get(key)} and {theirs.get(key)}" for key in CIRCUMSTANCES if ours.get(key) != theirs.get(key))
+    for key in ("rewards", "best_of"):
+        if first.report.facts.get(key) != other.report.facts.get(key):
+            yield f"{key} are {first.report.facts.get(key)} and {other.report.facts.get(key)}"
 
 
 def _settings(report: Report) -> Mapping[str, object]:

@@ -6,7 +6,7 @@ and not by their luck.
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STREAM = "eval"
+DECIDE = ("answers", "rewards", "problems_sha256", "prompts_sha256", "sampling", "seed", "stream", "reasoning_rl")
+"""Facts on which stored answers depend, where `answers` stands for the weights and what computes with them."""
 ANSWERS_PER_CHUNK = 1024
 """Asked for at one time: enough to keep an engine busy, few enough that an evaluation of minutes shows its progress."""
 
@@ -70,21 +72,28 @@ def evaluate(
     known = {**(facts or {}), **_provenance(chosen, plan)}
     parts, chunks = Parts(folder, _identity(known)), _chunks(chosen, plan)
     tally = _Tally(config.best_of)
-    for number, chunk in enumerate(chunks):
-        rows = parts.rows(number, [prompt.problem for prompt in chunk])
-        if rows is None:
-            rows = _asked(engine, judge, chunk, plan)
-            parts.write(number, rows)
+    for chunk, rows in _answers(engine, judge, chunks, plan, parts):
         _require_ranking(config.best_of, rows[0])
         tally.add(chunk, rows)
         if on_progress:
             on_progress(len(tally.problems), len(chosen))
     table = _table(tally.problems, config.k)
-    report = _summary(table, config, seed, Report(name, created or _now(), (), (), *tally.outcomes(), known))
-    parts.join(len(chunks))
-    _write(folder, table, report)
-    parts.remove()
+    bare = Report(name, created or _now(), (), (), *tally.outcomes(), {**known, "best_of": config.best_of})
+    report = _summary(table, config, seed, bare)
+    _put_in_place(folder, parts, len(chunks), table, report)
     return report
+
+
+def _answers(
+    engine: Engine, judge: Judges, chunks: Sequence[Sequence[Prompt]], plan: Plan, parts: Parts
+) -> Iterator[tuple[Sequence[Prompt], list[Row]]]:
+    """Of each piece, from where it is stored, or asked for and stored."""
+    for number, chunk in enumerate(chunks):
+        rows = parts.rows(number, [prompt.problem for prompt in chunk])
+        if rows is None:
+            rows = _asked(engine, judge, chunk, plan)
+            parts.write(number, rows)
+        yield chunk, rows
 
 
 def _require_ranking(column: str, row: Row) -> None:
@@ -199,15 +208,19 @@ def _provenance(prompts: Sequence[Prompt], plan: Plan) -> dict[str, object]:
 
 
 def _identity(known: Mapping[str, object]) -> str:
-    """Changes whenever the answers could."""
-    return digest({key: value for key, value in known.items() if key != "key"})
+    """Changes whenever the answers could. A caller who tells what decides them may tell all else in other words."""
+    return digest({key: known.get(key) for key in DECIDE} if "answers" in known else {**known, "key": None})
 
 
-def _write(folder: Path, table: "pd.DataFrame", report: Report) -> None:
+def _put_in_place(folder: Path, parts: Parts, pieces: int, table: "pd.DataFrame", report: Report) -> None:
+    """An earlier report goes first and the new one comes last: what an interruption leaves between is no report."""
+    (folder / FILE).unlink(missing_ok=True)
+    parts.join(pieces)
     write_whole(folder / "problems.parquet", lambda temporary: write_problems(table, temporary))
     passk_plot({report.name: points_of(report)}, folder / "passk.png")
     write_text(folder / "report.md", report.to_markdown())
     write_text(folder / FILE, report.to_json())
+    parts.remove()
 
 
 def _now() -> str:

@@ -13,6 +13,7 @@ from reasoning_rl.eval.statistics import (
     Values,
     bootstrap_intervals,
     detectable,
+    error_of,
     rate_interval,
     ratio_interval,
     standard_error,
@@ -54,7 +55,7 @@ METRICS: Mapping[str, Metric] = {
     ),
     "best@k": Metric(
         lambda problems, k: np.array([best_at_k(*tiers, k) for tiers in zip(problems["tiers_n"], problems["tiers_c"])]),
-        "share of problems solved by the answer of highest reward among k, a tie broken at random",
+        "share of problems solved by the answer ranked first among k (by `best_of`, in the facts), a tie broken at random",
     ),
     "reward": Metric(lambda problems, _: _floats(problems, "reward"), "mean reward of a sampled answer", rate=False),
     "tokens": Metric(lambda problems, _: _floats(problems, "tokens"), "mean tokens of a sampled answer", rate=False, decimals=1),
@@ -152,7 +153,7 @@ def _measured(problems: "pd.DataFrame", key: Key, values: Values, around: Interv
         values.size,
         _known(error),
         (around.low, around.high),
-        detectable=_known(detectable(math.sqrt(2) * error, values.size)),
+        detectable=_known(detectable(math.sqrt(2) * error_of(interval, values.size), values.size)),
         draw_error=_draw_error(problems, key),
     )
 

@@ -70,8 +70,12 @@ def best_at_k(n: Sequence[int], c: Sequence[int], k: int) -> float:
     0.5
     """
     total, above, chance = sum(n), 0, 0.0
+    if len(n) != len(c):
+        raise ConfigError(f"best@{k}: there are {len(n)} tiers of samples and {len(c)} of right ones; as many are needed")
     _checked(total, sum(c), k, "best@{k}")
-    for size, right in zip(n, c, strict=True):
+    for size, right in zip(n, c):
+        if not 0 <= right <= size:
+            raise ConfigError(f"best@{k}: a tier of {size} samples has {right} right ones; accepted: 0 to {size}")
         reached = _pass_at_k(total, above + size, k) - _pass_at_k(total, above, k)
         chance += reached * right / size if size else 0.0
         above += size
@@ -100,7 +104,8 @@ def _pass_hat_k(n: int, c: int, k: int) -> float:
 def _log_quotient(n: int, c: int, k: int) -> float:
     """Of C(n−c, k)/C(n, k) = Π (1 − k/(n−i)) over i < c = Π (1 − c/(n−i)) over i < k, whichever has fewer factors; n − c ≥ k."""
     few, many = sorted((c, k))
-    return float(np.log1p(-many / (n - np.arange(few))).sum())
+    rest = n - np.arange(few)
+    return float(np.where(2 * many > rest, np.log((rest - many) / rest), np.log1p(-many / rest)).sum())  # each where it is exact
 
 
 def _checked(n: int, c: int, k: int, metric: str) -> int:
@@ -119,20 +124,26 @@ def _each(estimate: Callable[[int, int, int], float], n: int | Counts, c: int | 
     """The estimate of each problem; of equal counts once."""
     if np.ndim(n) == np.ndim(c) == 0:
         return estimate(_whole("n", n), _whole("c", c), _whole("k", k))
-    pairs = np.stack(np.broadcast_arrays(_whole_array("n", n), _whole_array("c", c)), axis=-1)
+    if _whole("k", k) < 1:
+        raise ConfigError(f"k is {k}; it must be at least 1")
+    totals, rights = _whole_array("n", n), _whole_array("c", c)
+    try:
+        pairs = np.stack(np.broadcast_arrays(totals, rights), axis=-1)
+    except ValueError as failure:
+        raise ConfigError(f"n has the shape {totals.shape} and c {rights.shape}; one entry per problem is needed in both") from failure
     distinct, where = np.unique(pairs.reshape(-1, 2), axis=0, return_inverse=True)
-    rates = np.array([estimate(int(total), int(right), _whole("k", k)) for total, right in distinct], dtype=np.float64)
+    rates = np.array([estimate(int(total), int(right), k) for total, right in distinct], dtype=np.float64)
     return rates[where.reshape(-1)].reshape(pairs.shape[:-1])
 
 
 def _whole(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise ConfigError(f"pass@k: {name} is {value!r}; a whole number is needed")
+        raise ConfigError(f"{name} is {value!r}; a whole number is needed")
     return int(value)
 
 
 def _whole_array(name: str, values: object) -> npt.NDArray[np.int64]:
     array = np.asarray(values)
     if array.size and array.dtype.kind not in "iu":
-        raise ConfigError(f"pass@k: {name} holds {array.dtype} values; whole numbers are needed")
+        raise ConfigError(f"{name} holds {array.dtype} values; whole numbers are needed")
     return array.astype(np.int64)

@@ -1,7 +1,7 @@
 """What it would take to settle a difference of pass@1: more samples for each problem, or more problems."""
 
 from collections.abc import Sequence
-from math import ceil, inf, sqrt
+from math import ceil, inf, isnan, nan, sqrt
 from typing import TYPE_CHECKING
 
 from reasoning_rl.errors import ConfigError
@@ -20,7 +20,7 @@ def settle(
 
     `base` and `other` are two problems.parquet of two or more samples a problem, `difference` is the observed one if not given. One row for
     each of `samples`, and one for infinitely many, with the columns `samples`, `standard_error` and `detectable` (of pass@1 on the problems
-    at hand) and `problems` (at 80 % power; infinite for no difference).
+    at hand) and `problems` (at 80 % power; infinite for no difference, unknown where nothing varies).
 
     The variance of a problem's paired difference is ω² + σ_A²/n + σ_B²/n (Miller 2024, arXiv:2411.00640, eq. 9): ω² is how differently two
     policies take to problems, which no number of samples reduces; σ² = E[p(1−p)] is the luck of a sample, estimated without bias by
@@ -49,8 +49,10 @@ def _luck(n: "pd.Series[int]", c: "pd.Series[int]") -> "pd.Series[float]":
 
 def _row(samples: float, variance: float, problems: int, difference: float) -> tuple[float, float, float, float]:
     error = sqrt(variance / problems)
-    needed = max(2, ceil(problems * (detectable(error, problems) / difference) ** 2)) if difference else inf
-    return samples, error, detectable(error, problems), needed
+    least = detectable(error, problems)
+    known = difference and not isnan(least)
+    needed = max(2, ceil(problems * (least / difference) ** 2)) if known else nan if difference else inf
+    return samples, error, least, needed
 
 
 def _fewest(both: "pd.DataFrame") -> int:

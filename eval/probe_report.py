@@ -78,13 +78,19 @@ class ProbeReport:
         return f"## Contamination\n\n{shown}; {sought}.\n\n{table}\n\n{meanings}\n\n{READING}\n"
 
 
-def is_probed(folder: Path, key: str) -> bool:
-    """Whether a probe with this `key` among its facts lies in the folder, whole."""
+def read_probe(folder: Path) -> ProbeReport | None:
+    """The report of the probe in a folder; None where there is none, or it is damaged: it can be made again."""
     try:
         told = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return bool(told["facts"]["key"] == key)
-    except (OSError, ValueError, KeyError, TypeError):  # absent or damaged: to be made
-        return False
+        return ProbeReport(**{**told, "figures": tuple(Figure(**figure) for figure in told["figures"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def is_probed(folder: Path, key: str) -> bool:
+    """Whether a probe with this `key` among its facts lies in the folder, whole."""
+    report = read_probe(folder)
+    return report is not None and report.facts.get("key") == key
 
 
 def figures(table: "pd.DataFrame", evaluated: "pd.DataFrame | None") -> tuple[Figure, ...]:

@@ -44,6 +44,11 @@ COLUMNS: Mapping[str, str] = {
 """Of samples.parquet, with their Arrow types; `score_<verifier>` columns (float64) follow."""
 _IDENTITY = b"evaluation"
 """In the metadata of stored answers: what they are the answers of."""
+PROBLEM_COLUMNS = (
+    "problem_id", "n", "c", "c_strict", "p", "greedy_correct", "reward", "tokens", "truncated", "truncated_c", "votes", "tiers_n",
+    "tiers_c", "lengths_n", "lengths_c", "level", "subject", "steps", "question", "gold",
+)  # fmt: skip
+"""Of problems.parquet; `maj@k` follow."""
 _LISTS = ("votes", "tiers_n", "tiers_c", "lengths_n", "lengths_c")
 """Columns of problems.parquet that hold a list of whole numbers."""
 
@@ -153,13 +158,9 @@ class Parts:
     """The answers of an evaluation in pieces: files of a folder that bears its identity, then row groups of samples.parquet."""
 
     def __init__(self, folder: Path, identity: str) -> None:
-        """Pieces of another evaluation are removed: nobody will go on with them."""
         self._whole = folder / "samples.parquet"
         self._identity = identity.encode()
         self._folder = folder / f".parts-{identity[:16]}"
-        for other in folder.glob(".parts-*"):
-            if other != self._folder:
-                shutil.rmtree(other, ignore_errors=True)
 
     def rows(self, number: int, problems: Sequence[Problem]) -> list[Row] | None:
         """Of a piece; None where it is missing, damaged, or holds the answers to other problems."""
@@ -193,7 +194,9 @@ class Parts:
             write_whole(self._whole, lambda temporary: self._join(count, temporary))
 
     def remove(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """These, and those of evaluations that this one takes the place of."""
+        for folder in self._whole.parent.glob(".parts-*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _join(self, count: int, path: Path) -> None:
         _, parquet = _arrow()

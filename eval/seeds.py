@@ -30,20 +30,23 @@ def two_level(values_SQ: Table, resamples: int = RESAMPLES, seed: int = 0) -> In
     that agree give the interval over problems alone, as a single seed does: it says nothing of other seeds. With three seeds of spread
     well above that of the problems the interval holds about 80 % in place of 95 (tests/eval/test_seeds.py). ConfigError for an empty table.
     """
-    return _interval(values_SQ, _resampled(values_SQ, resamples, seed))
+    return _interval(values_SQ.mean() if values_SQ.size else 0.0, _resampled(values_SQ, resamples, seed))
 
 
 def two_level_difference(values_SQ: Table, baseline_SQ: Table, resamples: int = RESAMPLES, seed: int = 0) -> Difference:
-    """Mean of `values − baseline`, paired by seed and problem, with its interval and a two-sided p-value from the same resamples.
+    """Mean of `values − baseline`, paired by problem, and by seed where both sides have as many; with interval and two-sided p-value.
 
-    The p-value is twice the share of resamples on the other side of 0, (1 + reached)/(1 + R) so that it never is 0: the largest level at
-    which the interval would hold 0. 1 where nothing differs. ConfigError when the sides differ in shape.
+    Of another number of seeds each side's are redrawn by themselves. The p-value is twice the share of resamples on the other side of 0,
+    (1 + reached)/(1 + R) so that it never is 0: the largest level at which the interval would hold 0. 1 where nothing differs.
+    ConfigError when the sides differ in problems.
     """
-    if values_SQ.shape != baseline_SQ.shape:
-        raise ConfigError(f"a paired difference needs the same seeds and problems; there are {values_SQ.shape} and {baseline_SQ.shape}")
-    differences_SQ = values_SQ - baseline_SQ
-    drawn_R = _resampled(differences_SQ, resamples, seed)
-    interval = _interval(differences_SQ, drawn_R)
+    if values_SQ.shape[1:] != baseline_SQ.shape[1:]:
+        raise ConfigError(f"a paired difference needs the same problems; there are {values_SQ.shape} and {baseline_SQ.shape}")
+    if len(values_SQ) == len(baseline_SQ):
+        drawn_R = _resampled(values_SQ - baseline_SQ, resamples, seed)
+    else:
+        drawn_R = _resampled(values_SQ, resamples, seed) - _resampled(baseline_SQ, resamples, seed, side=1)
+    interval = _interval(values_SQ.mean() - baseline_SQ.mean(), drawn_R)
     beyond = min(int((drawn_R <= 0).sum()), int((drawn_R >= 0).sum()))
     return Difference(interval.value, interval.low, interval.high, min(1.0, 2 * (1 + beyond) / (1 + resamples)))
 
@@ -62,17 +65,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _interval(values_SQ: Table, drawn_R: Vector) -> Interval:
+def _interval(mean: float, drawn_R: Vector) -> Interval:
     low, high = np.quantile(drawn_R, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(values_SQ.mean()), float(low), float(high))
+    return Interval(float(mean), float(low), float(high))
 
 
-def _resampled(values_SQ: Table, resamples: int, seed: int) -> Vector:
-    """(R,) means under redrawn seeds and problems."""
+def _resampled(values_SQ: Table, resamples: int, seed: int, side: int = 0) -> Vector:
+    """(R,) means under redrawn seeds and problems. The other side of a comparison has the same problems drawn, and seeds by themselves."""
     if values_SQ.size == 0:
         raise ConfigError(f"an interval needs at least one seed and one problem; the table is {values_SQ.shape}")
     seeds, problems = values_SQ.shape
     times_RS, times_RQ = _draws(seeds, problems, resamples, seed)
+    if side:
+        rng = np.random.default_rng([seed, side])
+        times_RS = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples).astype(np.uint16)
     stretch = np.sqrt(seeds / (seeds - 1)) if seeds > 1 else 1.0
     weight_RS = 1 / seeds + stretch * (times_RS / seeds - 1 / seeds)
     starts = np.cumsum([0, *blocks(resamples, problems)])

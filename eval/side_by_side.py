@@ -7,27 +7,28 @@ from typing import TYPE_CHECKING
 from reasoning_rl.eval.compare import Evaluation
 from reasoning_rl.eval.curves import curves_of, differences_plot, passk_plot
 from reasoning_rl.eval.page import Page, PolicyPage, write_page
-from reasoning_rl.eval.table import comparison_markdown, detectable_note
+from reasoning_rl.eval.page.words import curves
+from reasoning_rl.eval.table import METHOD, comparison_markdown, detectable_note
 from reasoning_rl.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-METHOD = (
-    "Differences are paired by problem with the first run. p is McNemar's (mid-p) where each problem has a plain yes or no in both runs, "
-    "else that of a sign-flip permutation test; with several training seeds it is that of a bootstrap over seeds and problems. Where "
-    "several runs are compared it is Holm's, for all of them on a metric."
-)
+
+PAGE = "report.html"
 
 
-def write_comparison(frame: "pd.DataFrame", folder: Path, note: str = "") -> None:
-    """The frame of `compare` in words, as a table, and as pictures. StorageError names what can't be written."""
-    pictures = "![pass@k against k](passk.png)\n\n![differences](differences.png)"
-    parts = (note, comparison_markdown(frame).rstrip(), detectable_note(frame), METHOD, pictures)
-    write_text(folder / "comparison.md", "\n\n".join(filter(None, parts)) + "\n")
-    write_text(folder / "comparison.csv", frame.to_csv(index=False))
-    passk_plot(curves_of(frame), folder / "passk.png")
-    differences_plot(frame, folder / "differences.png")
+def write_comparison(page: Page, folder: Path) -> None:
+    """What the page shows, in its own file, and where it compares runs as Markdown, CSV and pictures. StorageError names a file."""
+    if page.comparison is not None:
+        pictures = "![pass@k against k](passk.png)\n\n![differences](differences.png)"
+        table = comparison_markdown(page.comparison).rstrip()
+        parts = (page.note, table, *curves(page), detectable_note(page.comparison), METHOD, pictures)
+        write_text(folder / "comparison.md", "\n\n".join(filter(None, parts)) + "\n")
+        write_text(folder / "comparison.csv", page.comparison.to_csv(index=False))
+        passk_plot(curves_of(page.comparison), folder / "passk.png")
+        differences_plot(page.comparison, folder / "differences.png")
+    write_page(folder / PAGE, page)
 
 
 def page_of(
@@ -44,6 +45,3 @@ def page_of(
         PolicyPage(name, each.report, each.problems.reset_index(), each.path / "samples.parquet") for name, each in evaluations.items()
     ]
     return Page(title, note, policies, frame if len(policies) > 1 else None, course, settings or {})
-
-
-__all__ = ["page_of", "write_comparison", "write_page"]

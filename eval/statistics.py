@@ -22,6 +22,10 @@ LEVEL = 0.95
 POWER = 0.80
 PRIOR = 0.75
 """Problems' worth of belief that values are yes or no. The least with which simulated intervals hold the truth often enough everywhere."""
+FEW = 3
+"""Problems that are solved, or are not, where nearly all others aren't, or are."""
+TINY = 1e-12
+"""Relative to their size, by which sums of the same numbers in another order may differ."""
 ELEMENTS_AT_ONCE = 4_194_304
 """Of a block of random draws: bounds memory to some 32 MiB."""
 
@@ -65,9 +69,32 @@ def rate_interval(values: Values) -> Interval:
     mean = float(values.mean())
     most = mean * (1 - mean)
     if _binary(values) or not most:  # none is left of the distance to 0 or 1 where values lie within rounding of them
-        return _wilson(mean, values.size, _normal_quantile((1 + LEVEL) / 2))
-    effect = _weighed(float(values.var()) / most, values, 1 - values)
-    return _wilson(mean, values.size / min(1.0, effect), _student_quantile((1 + LEVEL) / 2, values.size - 1))
+        return _few_apart(_wilson(mean, values.size, _normal_quantile((1 + LEVEL) / 2)), values.size)
+    effect = _weighed(float(values.var()) / most, values, 1 - values) if values.size > 1 else 1.0
+    return _wilson(mean, values.size / min(1.0, effect), _student_quantile((1 + LEVEL) / 2, max(1, values.size - 1)))
+
+
+def rate_difference(values: Values, baseline: Values) -> Interval:
+    """Mean paired difference of two rates, with an interval made of their own ones: Newcombe 1998, method 10, doi:10.1002/(SICI)1097-0258.
+
+    The distances of the ends from the means are combined as standard errors of correlated means are, with the correlation φ of the two
+    sides over problems. So it stays open where nothing moved, as they do; a bootstrap of the differences of 50 problems of which nearly all
+    are solved holds the truth in 3 to 86 % of simulated comparisons. ConfigError when the sides differ in length.
+    """
+    _alike(values, baseline)
+    ours, theirs = rate_interval(values), rate_interval(baseline)
+    spread = float(values.std() * baseline.std())
+    phi = float(np.cov(values, baseline, ddof=0)[0, 1]) / spread if spread > TINY else 0.0
+    below, above = (
+        _combined(ours.value - ours.low, theirs.high - theirs.value, phi),
+        _combined(ours.high - ours.value, theirs.value - theirs.low, phi),
+    )
+    moved = ours.value - theirs.value
+    return Interval(moved, max(-1.0, moved - below), min(1.0, moved + above))
+
+
+def _combined(one: float, other: float, phi: float) -> float:
+    return sqrt(max(0.0, one**2 - 2 * phi * one * other + other**2))
 
 
 def ratio_interval(hits: Values, counts: Values) -> Interval:
@@ -83,6 +110,20 @@ def ratio_interval(hits: Values, counts: Values) -> Interval:
     alone = ratio * (1 - ratio) / problems  # what a single answer of each problem would leave
     effect = _weighed(variance / alone, hits, counts - hits) if alone else 1.0
     return _wilson(ratio, problems / effect, _student_quantile((1 + LEVEL) / 2, max(1, problems - 1)))
+
+
+def _few_apart(interval: Interval, number: int) -> Interval:
+    """Wilson's interval misses too often next to 0 and 1: with 1 to 3 problems apart, Poisson's end (Brown, Cai & DasGupta 2001, 4.1.1)."""
+    from scipy.special import chdtri
+
+    solved = round(interval.value * number)
+    low, high = interval.low, interval.high
+    if 1 <= solved <= FEW and 2 * solved < number:
+        low = min(low, float(chdtri(2 * solved, LEVEL)) / (2 * number))
+    unsolved = number - solved
+    if 1 <= unsolved <= FEW and 2 * unsolved < number:
+        high = max(high, 1 - float(chdtri(2 * unsolved, LEVEL)) / (2 * number))
+    return Interval(interval.value, low, high)
 
 
 def _weighed(effect: float, hits: Values, misses: Values) -> float:
@@ -136,22 +177,26 @@ def paired_difference(values: Values, baseline: Values, resamples: int = 2000, f
     """Mean of `values − baseline` problem by problem, with a bootstrap interval over problems and a two-sided p-value.
 
     The p-value is McNemar's where both runs have 0 or 1 for every problem, else that of a sign-flip permutation test with `flips`
-    draws (all of them where they are no more). ConfigError when the sides differ in length.
+    draws (all of them where they are no more). For rates see `rate_difference`. ConfigError when the sides differ in length.
     """
     return paired_differences(values[:, None], baseline[:, None], resamples, flips, seed)[0]
 
 
 def paired_differences(values_QM: Values, baseline_QM: Values, resamples: int = 2000, flips: int = 9999, seed: int = 0) -> list[Difference]:
     """The same for several metrics, on the same resamples and flips."""
-    if values_QM.shape != baseline_QM.shape:
-        raise ConfigError(f"a paired difference needs the same problems on both sides; there are {len(values_QM)} and {len(baseline_QM)}")
-    differences_QM = values_QM - baseline_QM
-    intervals = bootstrap_intervals(differences_QM, resamples, seed)
-    flipped = sign_flips(differences_QM, flips, seed)
-    p_values = [
+    _alike(values_QM, baseline_QM)
+    intervals = bootstrap_intervals(values_QM - baseline_QM, resamples, seed)
+    p_values = paired_tests(values_QM, baseline_QM, flips, seed)
+    return [Difference(each.value, each.low, each.high, p) for each, p in zip(intervals, p_values, strict=True)]
+
+
+def paired_tests(values_QM: Values, baseline_QM: Values, flips: int = 9999, seed: int = 0) -> list[float]:
+    """The p-values alone. The two sides must be exchangeable under no difference, of as many samples for each problem therefore."""
+    _alike(values_QM, baseline_QM)
+    flipped = sign_flips(values_QM - baseline_QM, flips, seed)
+    return [
         mcnemar(ours, theirs) if _binary(ours) and _binary(theirs) else p for ours, theirs, p in zip(values_QM.T, baseline_QM.T, flipped)
     ]
-    return [Difference(each.value, each.low, each.high, p) for each, p in zip(intervals, p_values, strict=True)]
 
 
 def mcnemar(values: Values, baseline: Values) -> float:
@@ -182,31 +227,31 @@ def sign_flip(differences: Values, flips: int = 9999, seed: int = 0) -> float:
 
 def sign_flips(differences_QM: Values, flips: int = 9999, seed: int = 0) -> list[float]:
     """The same for several metrics."""
-    observed_M = abs(differences_QM.sum(axis=0))
+    observed_M, slack_M = abs(differences_QM.sum(axis=0)), TINY * abs(differences_QM).sum(axis=0)
     reached_M = np.full(observed_M.shape, 0.5)  # the observed pattern itself
     for signs_FQ in _signs(len(differences_QM), flips, seed):
-        reached_M += _reached(abs(signs_FQ @ differences_QM), observed_M)
+        reached_M += _reached(abs(signs_FQ @ differences_QM), observed_M, slack_M)
     drawn_M = reached_M / (1 + flips)
-    return [_p_value(*each, flips) for each in zip(differences_QM.T, observed_M, drawn_M, strict=True)]
+    return [_p_value(*each, flips) for each in zip(differences_QM.T, observed_M, slack_M, drawn_M, strict=True)]
 
 
-def _p_value(differences: Values, observed: float, drawn: float, flips: int) -> float:
-    moved = differences[differences != 0]
-    if not observed:
+def _p_value(differences: Values, observed: float, slack: float, drawn: float, flips: int) -> float:
+    moved = differences[abs(differences) > TINY]
+    if observed <= slack:
         return 1.0
-    return _enumerated(moved) if 2**moved.size <= flips else float(drawn)
+    return _enumerated(moved, observed, slack) if 2**moved.size <= flips else float(drawn)
 
 
-def _enumerated(moved: Values) -> float:
+def _enumerated(moved: Values, observed: float, slack: float) -> float:
     """Share of all 2^m patterns of signs that reach the observed sum, those that equal it counting half."""
     bits = (np.arange(2**moved.size)[:, None] >> np.arange(moved.size)) & 1
-    return float(_reached(abs((2.0 * bits - 1) @ moved), abs(moved.sum())) / len(bits))
+    return float(_reached(abs((2.0 * bits - 1) @ moved), observed, slack) / len(bits))
 
 
-def _reached(sums: Values, observed: Values) -> Values:
-    """How many are larger than the observed one, and half of those that are equal: the same up to the last bit, as in another order."""
-    larger = (sums > observed * (1 + 1e-12)).sum(axis=0)
-    equal = (abs(sums - observed) <= observed * 1e-12).sum(axis=0)
+def _reached(sums: Values, observed: Values | float, slack: Values | float) -> Values:
+    """How many are larger than the observed one, and half of those that are equal."""
+    larger = (sums > observed + slack).sum(axis=0)
+    equal = (abs(sums - observed) <= slack).sum(axis=0)
     counted: Values = larger + 0.5 * equal
     return counted
 
@@ -215,11 +260,16 @@ def detectable(error: float, problems: int) -> float:
     """The smallest true difference that a two-sided test at 5 % finds with 80 % power, where its estimate has this standard error.
 
     (t₀.₉₇₅ + t₀.₈)·SE with N − 1 degrees of freedom: Miller 2024, arXiv:2411.00640, eq. 9, solved for the difference. NaN for fewer than
-    two problems.
+    two problems, and for an error of 0, which says nothing of what another evaluation would find.
     """
-    if problems < 2:
+    if problems < 2 or not error:
         return float("nan")
     return error * (_student_quantile((1 + LEVEL) / 2, problems - 1) + _student_quantile(POWER, problems - 1))
+
+
+def error_of(interval: Interval | Difference, problems: int) -> float:
+    """The standard error that an interval stands for: half its width over Student's quantile. It is open where a sample's own is 0."""
+    return (interval.high - interval.low) / (2 * _student_quantile((1 + LEVEL) / 2, max(1, problems - 1)))
 
 
 def _redraws(problems: int, resamples: int, seed: int) -> Iterator[Values]:
@@ -271,6 +321,11 @@ def _student_quantile(share: float, freedom: int) -> float:
 
 def _binary(values: Values) -> bool:
     return bool(np.isin(values, (0.0, 1.0)).all())
+
+
+def _alike(values: Values, baseline: Values) -> None:
+    if values.shape != baseline.shape:
+        raise ConfigError(f"a paired difference needs the same problems on both sides; there are {len(values)} and {len(baseline)}")
 
 
 def _some(values: Values) -> None:

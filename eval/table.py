@@ -11,12 +11,21 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
+METHOD = (
+    "Differences are paired by problem with the first run; their intervals are made of those of the two runs and of their correlation "
+    "(Newcombe's). p is McNemar's (mid-p) where each problem has a plain yes or no in both runs, else that of a sign-flip "
+    "permutation test. With several training seeds both are of a bootstrap over seeds and problems. Where several runs are compared "
+    "p is Holm's, for all of them on a metric. Where p and the interval disagree, which they may at the edge, p decides."
+)
 HEADER = ("metric", "run", "value", "interval", "difference", "interval", "p")
+ALONE = 4
+"""Columns of a run that is compared with none."""
 
 
 def comparison_markdown(frame: "pd.DataFrame") -> str:
     """The whole table of `compare` as Markdown, metric by metric."""
-    return markdown_table(HEADER, [row for block in _blocks(frame) for row in block], words=2) + "\n"
+    rows = [row for block in _blocks(frame) for row in block]
+    return markdown_table(HEADER[: _width(frame)], rows, words=2) + "\n"
 
 
 def comparison_table(frame: "pd.DataFrame") -> "Table":
@@ -24,9 +33,9 @@ def comparison_table(frame: "pd.DataFrame") -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    title = f"95 % intervals over {_over(frame)}; differences paired with {escape(str(frame['run'].iloc[0]))}{_corrected(frame)}"
-    table = Table(title=title, title_justify="left", title_style="")
-    for column, name in enumerate(HEADER):
+    paired = f"; differences paired with {escape(str(frame['run'].iloc[0]))}{_corrected(frame)}" if _width(frame) > ALONE else ""
+    table = Table(title=f"95 % intervals over {_over(frame)}{paired}", title_justify="left", title_style="")
+    for column, name in enumerate(HEADER[: _width(frame)]):
         table.add_column(name, justify="left" if column < 2 else "right", no_wrap=column != 1, overflow="fold")
     shown = set(headline(_keys(frame)))
     for block in _blocks(frame, shown):
@@ -38,12 +47,18 @@ def comparison_table(frame: "pd.DataFrame") -> "Table":
 def detectable_note(frame: "pd.DataFrame") -> str:
     """What the first metric's evaluation or pairing could have found; empty where that is unknown."""
     rows = frame[(frame["metric"] == frame["metric"].iloc[0]) & (frame["k"] == frame["k"].iloc[0])]
-    least = [(str(row["run"]), float(row["detectable"])) for row in rows.to_dict("records") if not math.isnan(row["detectable"])]
-    name = label(str(frame["metric"].iloc[0]), int(frame["k"].iloc[0]))
+    known = [(str(row["run"]), float(row["detectable"])) for row in rows.to_dict("records") if not math.isnan(row["detectable"])]
+    first, name = str(frame["run"].iloc[0]), label(str(frame["metric"].iloc[0]), int(frame["k"].iloc[0]))
     if len(rows) == 1:
-        return "".join(f"{name}: another policy's, on problems of its own, is found to differ from {least[0][1]:.3f} on" for _ in least)
-    paired = [f"{number:.3f} for {run}" for run, number in least[1:]]
+        return "".join(
+            f"Another policy, on problems of its own, is told apart 4 times in 5 from a {name} {least:.3f} away on" for _, least in known
+        )
+    paired = [f"{least:.3f} for {run}" for run, least in known if run != first]
     return f"Differences of {name} that this comparison finds 4 times in 5: from {', '.join(paired)} on" if paired else ""
+
+
+def _width(frame: "pd.DataFrame") -> int:
+    return len(HEADER) if frame["run"].nunique() > 1 else ALONE
 
 
 def _over(frame: "pd.DataFrame") -> str:
@@ -65,7 +80,8 @@ def _blocks(frame: "pd.DataFrame", shown: set[Key] | None = None) -> Iterator[li
     for metric, k in _keys(frame):
         if shown is None or (metric, k) in shown:
             chosen = frame[(frame["metric"] == metric) & (frame["k"].isna() if k is None else (frame["k"] == k).fillna(value=False))]
-            yield [_words(row, label(metric, k) if number == 0 else "") for number, (_, row) in enumerate(chosen.iterrows())]
+            words = [_words(row, label(metric, k) if number == 0 else "") for number, (_, row) in enumerate(chosen.iterrows())]
+            yield [row[: _width(frame)] for row in words]
 
 
 def _words(row: "pd.Series[Any]", name: str) -> tuple[str, ...]:

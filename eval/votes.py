@@ -57,8 +57,8 @@ def vote(correct: int, wrong: Sequence[int], k: int, *, abstentions: int = 0) ->
     `correct` samples gave the right answer, `wrong[i]` samples the i-th wrong one, `abstentions` none at all. The draws are a function of
     the arguments. ConfigError when k < 1 or there are fewer than k samples.
     """
-    if k < 1:
-        raise ConfigError(f"maj@k: k is {k}; it must be at least 1")
+    if k < 1 or min(correct, abstentions, *wrong) < 0:
+        raise ConfigError(f"maj@{k}: found {correct} right, {list(wrong)} wrong and {abstentions} missing; accepted: k ≥ 1, counts ≥ 0")
     n = correct + sum(wrong) + abstentions
     if n < k:
         raise ConfigError(f"maj@{k} needs at least {k} samples per problem; there are {n}")
@@ -116,4 +116,5 @@ def _drawn(correct: int, wrong: tuple[int, ...], abstentions: int, k: int) -> Vo
     most_D = wrong_DC.max(axis=1, initial=0)
     tied_D = (wrong_DC == right_D[:, None]).sum(axis=1)
     credit_D = np.where((right_D > 0) & (most_D <= right_D), 1 / (1 + tied_D), 0.0)
-    return Vote(float(credit_D.mean()), float(credit_D.std(ddof=1) / np.sqrt(DRAWS)))
+    deviation = max(float(credit_D.std(ddof=1)), DRAWS**-0.5)  # draws that all agree are still draws
+    return Vote(float(credit_D.mean()), deviation / DRAWS**0.5)

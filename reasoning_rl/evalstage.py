@@ -48,8 +48,8 @@ def run_eval(config: Config, *, model: str | None, console: Console) -> None:
         if not model:
             policies["base"] = base_policy(config, crew, console)  # made again where the cache was emptied
         for name, source in policies.items():
-            _evaluate(config, crew, judge, (name, source), console)
-    show_comparison(config, config.folder / "eval", list(policies), runfolder.note(config), console)
+            _evaluate(config, crew, judge, (name, source), console, note="" if model else runfolder.note(config))
+    show_comparison(config, config.folder / "eval", list(policies), "" if model else runfolder.note(config), console)
 
 
 def evaluated(config: Config) -> bool:
@@ -68,7 +68,7 @@ def _label(model: str) -> str:
     return f"{name}-model" if name in {"base", "trained"} else name
 
 
-def _evaluate(config: Config, crew: "Crew", judge: Judge, policy: tuple[str, str], console: Console) -> None:
+def _evaluate(config: Config, crew: "Crew", judge: Judge, policy: tuple[str, str], console: Console, *, note: str) -> None:
     from reasoning_rl.learner.worker import Open
 
     name, source = policy
@@ -82,7 +82,7 @@ def _evaluate(config: Config, crew: "Crew", judge: Judge, policy: tuple[str, str
     _require_own_tokens(crew.local.policy, prompts[0], source)
     crew.local.engine.require_fit(prompts, tokens)
     if not is_current(folder / "report.json", str(facts["key"])):
-        _report(config, crew, judge, prompts, folder, facts, console)
+        _report(config, crew, judge, prompts, folder, {**({"note": note} if note else {}), **facts}, console)
     template = find_template(config.data.template, chat_of(crew.local.policy.tokenizer))
     problems = [prompt.problem for prompt in prompts[: config.eval.limit]]
     Probing(config, folder, str(facts["key"]), own=True).run(crew, judge, template, problems, tokens, console)
@@ -91,6 +91,7 @@ def _evaluate(config: Config, crew: "Crew", judge: Judge, policy: tuple[str, str
 def _report(
     config: Config, crew: "Crew", judge: Judge, prompts: Sequence[Prompt], folder: Path, facts: Mapping[str, object], console: Console
 ) -> None:
+    say_replaced(folder, console)
     with Progress(console, min(len(prompts), config.eval.limit or len(prompts))) as progress:
         progress.phase(folder.name)
         evaluate(
@@ -112,10 +113,9 @@ def _require_own_tokens(policy: "Policy", prompt: Prompt, source: str) -> None:
 
 def _facts(config: Config, source: str) -> dict[str, object]:
     """Where a report comes from; `key` changes whenever its figures could."""
-    manifest, note = load_manifest(config.folder / "data"), runfolder.note(config)
+    manifest = load_manifest(config.folder / "data")
     settings = settings_that_count(config) | config.model_dump(mode="json", include={"rewards"})
     return {
-        **({"note": note} if note else {}),
         "policy": source,
         "source": manifest.source,
         "template": manifest.template,
@@ -131,13 +131,19 @@ def _facts(config: Config, source: str) -> dict[str, object]:
 
 
 def settings_that_count(config: Config) -> dict[str, Any]:
-    """All that decide a figure, whichever problems are asked, but for the rewards."""
+    """All that decide a figure, whichever problems are asked, but for the rewards and the policy's weights, by whatever path."""
     idle: Any = {
         "eval": dict.fromkeys(("suites", "paths", "revisions", "template", "probe"), True),
-        "policy": {"logits_mib": True, "gradient_checkpointing": True},
+        "policy": dict.fromkeys(("model", "logits_mib", "gradient_checkpointing"), True),
         "sampling": {"batch_rows": True, "vllm": dict.fromkeys(runfolder.VLLM_MEMORY, True)},
     }
     return config.model_dump(mode="json", include={"eval", "seed", "sampling", "policy"}, exclude=idle)
+
+
+def say_replaced(folder: Path, console: Console) -> None:
+    """Of a report that is there but is of other settings, weights or problems."""
+    if (folder / "report.json").is_file():
+        sayer(console)(f"{folder}: the report there is of other settings, weights or problems, and is made anew")
 
 
 def answers_of(config: Config, source: str) -> str:
@@ -157,22 +163,20 @@ def is_current(report: Path, key: str) -> bool:
 
 def show_comparison(config: Config, folder: Path, names: list[str], note: str, console: Console) -> None:
     """The table of all policies on the screen, the page, and where there are several policies, the comparison's files."""
-    from reasoning_rl.eval.side_by_side import page_of, write_comparison, write_page
+    from reasoning_rl.eval.page.words import curves
+    from reasoning_rl.eval.side_by_side import PAGE, page_of, write_comparison
 
     say, frame = sayer(console), compare(*(folder / name for name in names), names=names)
-    console.print(comparison_table(frame))
-    for told in filter(None, (detectable_note(frame), note)):
-        say(told)
-    if len(names) > 1:
-        write_comparison(frame, folder, note)
     page = page_of(
         frame, {name: read_evaluation(folder / name) for name in names}, title=_title(config, folder, names), note=note,
         course=_course(config, names), settings=config.model_dump(mode="json"),
     )  # fmt: skip
     place = folder if len(names) > 1 else folder / names[0]
-    write_page(place / "report.html", page)
-    tables = f", comparison: {folder / 'comparison.md'}" if len(names) > 1 else ""
-    say(f"Report: {place / 'report.html'}{tables}, tables for pandas: {folder}/*/*.parquet")
+    write_comparison(page, place)
+    console.print(comparison_table(frame))
+    for told in filter(None, (*curves(page), detectable_note(frame), note)):
+        say(told)
+    say(f"Report: {place / PAGE}, tables for pandas: {folder}/*/*.parquet")
 
 
 def _title(config: Config, folder: Path, names: list[str]) -> str:

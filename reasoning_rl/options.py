@@ -104,6 +104,8 @@ def evaluation(
     settings += overrides
     alone = model if any(setting.startswith("eval.suites=") for setting in settings) else None
     recipe = recipe or ("suites" if alone else "cpu")
+    if recipe == "suites" and model is None:
+        raise ConfigError("recipe 'suites': it evaluates a model from outside; give --model, a folder or hub id, and --suite")
     return recipe, [*(_of_its_own(alone) if alone and recipe == "suites" else []), *settings]
 
 
@@ -128,7 +130,7 @@ def _named(argument: str) -> tuple[str, list[Path]]:
     name, equals, seeds = argument.partition("=")
     if Path(argument).exists() or not equals:
         name, seeds = "", argument
-    return name, [Path(seeds)] if Path(seeds).exists() else [Path(path) for path in listed(seeds)]
+    return name, [Path(seeds)] if seeds and Path(seeds).exists() else [Path(path) for path in listed(seeds)]
 
 
 def given(context: Context) -> set[str]:

@@ -21,10 +21,10 @@ from reasoning_rl.data.suite import Suite, message
 from reasoning_rl.data.suites import find_suites
 from reasoning_rl.data.template import Template, find_template
 from reasoning_rl.data.tokenizer import chat_of, encode_pretrained, load_tokenizer
-from reasoning_rl.errors import DataError, EngineError, ReasoningRLError, VerifierError
+from reasoning_rl.errors import ConfigError, DataError, EngineError, ReasoningRLError, VerifierError
 from reasoning_rl.eval.evaluate import evaluate
 from reasoning_rl.eval.report import Report, read_report
-from reasoning_rl.evalstage import answers_of, is_current, settings_that_count, show_comparison
+from reasoning_rl.evalstage import answers_of, is_current, say_replaced, settings_that_count, show_comparison
 from reasoning_rl.files import digest
 from reasoning_rl.probestage import Probing
 from reasoning_rl.progress import Progress
@@ -89,7 +89,8 @@ class Exam:
             "rewards": {name: config.model_dump(mode="json") for name, config in self.rewards.items()},
             "answers": answers_of(self.config, self.taker.source),
         }
-        return told | {"key": digest([self.taker.weights, told, self.max_tokens, settings_that_count(self.config), __version__])}
+        counts = {name: value for name, value in told.items() if name != "policy"}  # its weights do, not its path
+        return told | {"key": digest([self.taker.weights, counts, self.max_tokens, settings_that_count(self.config), __version__])}
 
     @property
     def report(self) -> Report:
@@ -160,7 +161,14 @@ def _exams(config: Config, suites: Sequence[Suite], takers: Sequence[Taker], fai
         for suite in suites:
             with failures.noted(suite):
                 exams.append(Exam(config, suite, taker, _template(config, suite, taker, tokenizer), suite.inputs(config)))
+                _require_ranking(config, suite)
     return exams
+
+
+def _require_ranking(config: Config, suite: Suite) -> None:
+    known = ["reward", f"score_{suite.verifier}"]
+    if config.eval.best_of not in known:
+        raise ConfigError(f"eval.best_of: found {config.eval.best_of!r}; accepted on {suite.name}: {' and '.join(known)}")
 
 
 def _template(config: Config, suite: Suite, taker: Taker, tokenizer: "PreTrainedTokenizerBase") -> Template:
@@ -210,6 +218,7 @@ def _sit(exam: Exam, problems: Sequence[Problem], crew: "Crew", console: Console
 
 def _report(exam: Exam, problems: Sequence[Problem], prompts: Sequence[Prompt], crew: "Crew", judge: Judge, console: Console) -> None:
     config = exam.config
+    say_replaced(exam.folder, console)
     with Progress(console, len(prompts)) as progress:
         progress.phase(f"{exam.suite.name} {exam.taker.name}")
         facts = exam.facts | _found(exam, problems, prompts, refused_golds(judge, exam.template, prompts))
@@ -232,7 +241,7 @@ def _require_fit(engine: "SharedEngine", prompts: Sequence[Prompt], max_tokens: 
     try:
         engine.require_fit(prompts, max_tokens)
     except EngineError as failure:
-        raise EngineError(f"{failure}; for a suite, eval.max_tokens") from failure
+        raise EngineError(f"{str(failure).partition('; lower')[0]}; lower eval.max_tokens, or leave the suite out") from failure
 
 
 def refused_golds(judge: Judge, template: Template, prompts: Sequence[Prompt]) -> dict[str, str]:

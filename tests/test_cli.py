@@ -19,6 +19,7 @@ from reasoning_rl import __version__, cli, doctor, errors
 from reasoning_rl.config import EvalConfig
 from reasoning_rl.eval.evaluate import evaluate
 from reasoning_rl.journal import Journal
+from reasoning_rl.options import runs_named
 from reasoning_rl.recipes import load_config, recipe_names
 from reasoning_rl.records import Completion, Group, Problem, Prompt, Score, Verdict
 from reasoning_rl.rollout.engine import Sampling
@@ -344,7 +345,24 @@ def test_reports_of_the_same_problems_are_compared(tmp_path: Path) -> None:
 def test_comparing_different_problems_ends_with_8(tmp_path: Path) -> None:
     first, second = report(tmp_path / "first", "a", "b"), report(tmp_path / "second", "a", "c")
     refused(8, "can't be compared", "compare", first, second)
-    assert run("compare", first, second, "--allow-different").exit_code == 0
+    done = run("compare", first, second, "--allow-different", "--out", tmp_path / "out")
+    assert done.exit_code == 0
+    assert "Compared all the same: " in done.stdout
+    for name in ("comparison.md", "report.html"):
+        assert "they hold different problems (2 and 2, 1 shared" in (tmp_path / "out" / name).read_text()
+
+
+def test_a_comparison_prints_what_it_writes(tmp_path: Path) -> None:
+    first, second = report(tmp_path / "first", "a", "b"), report(tmp_path / "second", "a", "b")
+    done = run("compare", f"base={first}", f"seeds={second},{second}", "--out", tmp_path / "out")
+    assert done.exit_code == 0
+    assert "95 % intervals over seeds and problems; differences paired with base" in done.stdout
+    assert "Figures are over all training seeds" in done.stdout
+    frame = pd.read_csv(tmp_path / "out" / "comparison.csv")
+    assert list(frame["run"].unique()) == ["base", "seeds"]
+    assert set(frame[frame["run"] == "seeds"]["seeds"]) == {2}
+    alone = run("compare", first, "--markdown", "--out", tmp_path / "alone")
+    assert "| metric | run | value | interval |\n" in alone.stdout
 
 
 def test_comparing_what_is_no_report_ends_with_8(tmp_path: Path) -> None:
@@ -499,3 +517,10 @@ def test_outside_the_main_thread_a_command_runs_without_a_signal_handler(monkeyp
     monkeypatch.setattr(signal, "signal", refuse)
     failing(monkeypatch, errors.DataError("oh"))
     refused(3, "oh", "doctor")
+
+
+def test_runs_to_compare_may_have_names_and_seeds(tmp_path: Path) -> None:
+    (tmp_path / "a=b,c").mkdir()
+    assert runs_named([str(tmp_path / "a=b,c")]) == [("", [tmp_path / "a=b,c"])]  # what is there is meant as it is
+    assert runs_named(["x,y"]) == [("", [Path("x"), Path("y")])]
+    assert runs_named(["name="]) == [("name", [])]

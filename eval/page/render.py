@@ -4,12 +4,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasoning_rl.eval import side_by_side
+from reasoning_rl.eval import table
 from reasoning_rl.eval.metrics import METRICS
 from reasoning_rl.eval.page import charts, tables, words
 from reasoning_rl.eval.page.content import Page
 from reasoning_rl.eval.page.examples import examples
 from reasoning_rl.eval.page.facts import facts, flat
+from reasoning_rl.eval.page.probes import probes
 from reasoning_rl.eval.page.problems import shelves
 from reasoning_rl.eval.page.text import printable
 from reasoning_rl.eval.report import METHOD
@@ -49,13 +50,14 @@ def _content(page: Page, folder: Path) -> dict[str, object]:
         "by_length": tables.parts(page, ["length"]),
         "by_ending": tables.parts(page, ["ending"]),
         "verdicts": tables.verdicts(page),
+        "probes": probes(page),
         "shelves": shelves(page),
         "examples": examples(page.last),
         "facts": facts(page),
         "settings": flat(page.settings),
         "meanings": {metric: METRICS[metric].meaning for metric in _metrics(page)},
         "method": METHOD.replace("*", ""),
-        "pairing": side_by_side.METHOD,
+        "pairing": table.METHOD,
         "files": [_relative(policy.samples.parent, folder) for policy in page.policies],
     }
 

@@ -1,10 +1,11 @@
 """Figures said in plain words."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from reasoning_rl.eval.metrics import METRICS, Measure, label
+from reasoning_rl.eval import table
+from reasoning_rl.eval.metrics import Measure, label
 from reasoning_rl.eval.page.content import Page, PolicyPage
 from reasoning_rl.eval.report import figure, span
 
@@ -50,7 +51,7 @@ def signed(metric: str, value: float) -> str:
     >>> signed("pass@k", -0.0512), signed("tokens", -0.02)
     ('−0.051', '+0.0')
     """
-    return f"{value:+z.{METRICS[metric].decimals}f}".replace("-", "−")
+    return table.signed(metric, value).replace("-", "−")
 
 
 def percent(share: float) -> str:
@@ -86,7 +87,7 @@ def _against(page: Page, place: int, k: int) -> str:
     opening = f"{page.policies[place].name} solves {row['value']:.3f} of the problems {_tries(k)}, {page.first.name} {base['value']:.3f}"
     if row["p_holm"] >= LIKELY:
         return f"{opening}: no difference can be told, {_change(row)}."
-    return f"{opening}: {'a gain' if row['difference'] > 0 else 'a loss'} of {_change(row)}."
+    return f"{opening}: a difference of {_change(row)}."
 
 
 def _change(row: Row) -> str:
@@ -110,13 +111,19 @@ def _crossing(page: Page, place: int) -> str:
 
 def _leads(name: str, first: str, rows: Sequence[Row]) -> str:
     start, end = (f"{signed('pass@k', row['difference'])} at k = {row['k']}" for row in (rows[0], rows[-1]))
-    turns = [f"between k = {below['k']} and k = {above['k']}" for below, above in _turns(rows)]
-    if turns:
-        return f"The curves of {name} and {first} cross {' and '.join(turns)}: the difference goes from {start} to {end}."
+    told = [row for row in rows if row["p_holm"] < LIKELY]
+    if turns := _between(_turns(told)):
+        return f"The curves of {name} and {first} cross {turns}: the difference goes from {start} to {end}."
+    if turns := _between(_turns(rows)):
+        return f"The difference of {name} to {first} changes its sign {turns}, which may be chance: it goes from {start} to {end}."
     if not any(row["difference"] for row in rows):
         return f"The curve of {name} is that of {first}."
     where = "is nowhere above" if all(row["difference"] <= 0 for row in rows) else "is nowhere below"
     return f"The curve of {name} {where} that of {first}: the difference goes from {start} to {end}, and they don’t cross."
+
+
+def _between(turns: Iterable[tuple[Row, Row]]) -> str:
+    return " and ".join(f"between k = {below['k']} and k = {above['k']}" for below, above in turns)
 
 
 def _turns(rows: Sequence[Row]) -> Iterator[tuple[Row, Row]]:

@@ -300,7 +300,7 @@ def test_a_suite_of_ones_own_is_one_entry_in_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"suites": ["gsm9k"]}, "eval.suites: no such suite; known: aime24, "),
+        ({"suites": ["gsm9k"]}, "eval.suites: gsm9k: no such suite; known: aime24, "),
         ({"suites": ["gsm9k"]}, "Did you mean 'gsm8k'?"),
         ({"suites": ["gsm8k", "svamp", "gsm8k"]}, "eval.suites: 'gsm8k' stands twice; a suite has one folder"),
         ({"paths": {"smavp": "x"}}, "eval.paths.smavp: no such suite; known: "),

@@ -8,8 +8,9 @@ from eval_fakes import evaluated
 from PIL import Image
 
 from reasoning_rl.eval import compare
+from reasoning_rl.eval.compare import read_evaluation
 from reasoning_rl.eval.curves import Point, curves_of, differences_plot, passk_plot, points_of
-from reasoning_rl.eval.side_by_side import write_comparison
+from reasoning_rl.eval.side_by_side import page_of, write_comparison
 
 
 def points(*ks: int) -> list[Point]:
@@ -61,11 +62,22 @@ def test_a_single_run_has_no_difference_to_draw(tmp_path: Path, frame: pd.DataFr
     assert differences_plot(frame[frame["run"] == "base"], tmp_path / "none.png").stat().st_size > 0
 
 
-def test_a_comparison_leaves_its_four_files(tmp_path: Path, frame: pd.DataFrame) -> None:
-    write_comparison(frame, tmp_path / "out", note="Mind the gap.")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["comparison.csv", "comparison.md", "differences.png", "passk.png"]
+def test_a_comparison_leaves_its_five_files(tmp_path: Path, frame: pd.DataFrame) -> None:
+    evaluations = {name: read_evaluation(tmp_path / name) for name in frame["run"].unique()}
+    write_comparison(page_of(frame, evaluations, title="Three", note="Mind the gap."), tmp_path / "out")
+    names = ["comparison.csv", "comparison.md", "differences.png", "passk.png", "report.html"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     page = (tmp_path / "out" / "comparison.md").read_text()
     assert page.startswith("Mind the gap.\n\n| metric | run |")
     assert "| avg@2 | base |" in page  # all metrics, not only the headline's
+    assert "The curve of trained is nowhere below that of base" in page
+    assert "Mind the gap." in (tmp_path / "out" / "report.html").read_text()
     read = pd.read_csv(tmp_path / "out" / "comparison.csv").astype({"k": "Int64"})
     pd.testing.assert_frame_equal(read, frame, check_dtype=False)
+
+
+def test_a_run_alone_has_a_page_and_no_comparison(tmp_path: Path) -> None:
+    evaluated(tmp_path / "base", {0: "0 5", 1: "5 5"})
+    page = page_of(compare(tmp_path / "base"), {"base": read_evaluation(tmp_path / "base")}, title="Alone")
+    write_comparison(page, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.html"]

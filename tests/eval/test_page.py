@@ -118,7 +118,9 @@ def test_the_page_knows_nothing_of_the_machine(written: Path) -> None:
 def test_the_opening_sentence_is_the_comparison(made: Page, document: Document) -> None:
     row = made.contrast(1, "pass@k", 1)
     assert row
-    said = f"trained solves {row['value']:.3f} of the problems at the first try, base {made.first.problems['p'].mean():.3f}: a gain of +"
+    said = (
+        f"trained solves {row['value']:.3f} of the problems at the first try, base {made.first.problems['p'].mean():.3f}: a difference of +"
+    )
     assert said + f"{row['difference']:.3f} (+{row['difference_low']:.3f} to +{row['difference_high']:.3f}; p < 0.001)." in document.words
 
 

@@ -9,12 +9,14 @@ import pytest
 from page_fakes import evaluated, make_page
 
 from reasoning_rl.eval import compare
-from reasoning_rl.eval.page import Page, PolicyPage, words
+from reasoning_rl.eval.page import Page, PolicyPage, words, write_page
 from reasoning_rl.eval.page.charts import course_charts, length_charts, passk_chart
 from reasoning_rl.eval.page.examples import EACH, examples
 from reasoning_rl.eval.page.facts import facts
+from reasoning_rl.eval.page.probes import probes
 from reasoning_rl.eval.page.problems import shelves
 from reasoning_rl.eval.page.tables import grids, main_results, parts, verdicts
+from reasoning_rl.eval.probe_report import Figure, ProbeReport
 
 # Problems 1 to 4; their gold answers are their numbers. Levels are 2, 3, 4, 5, subjects geometry, number theory, algebra, geometry.
 BEFORE = {1: ["1", "9", "9", "9"], 2: ["2", "2", "9", "9"], 3: ["9", "9", "9", "9"], 4: ["4", "4", "4", "so…"]}  # p = 1/4, 1/2, 0, 3/4
@@ -146,6 +148,7 @@ def curve(*differences: float, p: float = 0.001) -> pd.DataFrame:
         ),
         ((0.2, -0.1, 0.1), 0.001, "cross between k = 1 and k = 2 and between k = 2 and k = 4"),
         ((-0.2, -0.1, -0.05), 0.001, "is nowhere above that of base"),
+        ((0.02, 0.01, -0.01), 0.4, "changes its sign between k = 2 and k = 4, which may be chance"),
         ((0.2, 0.1, 0.01), 0.4, "At k = 4 no difference can be told"),
     ],
 )
@@ -162,7 +165,7 @@ def test_a_difference_that_may_be_none_is_called_none(page: Page) -> None:
     same = replace(page, comparison=curve(0.02, 0.01, 0.01, p=0.3))
     assert "no difference can be told, +0.020 (−0.080 to +0.120; p = 0.300)." in words.verdict(same)[0]
     assert words.power(same) == "A true difference of 0.050 or more is found by a comparison of this size four times in five."
-    assert "a loss of −0.200" in words.verdict(replace(page, comparison=curve(-0.2, -0.1, -0.1)))[0]
+    assert ": a difference of −0.200 (" in words.verdict(replace(page, comparison=curve(-0.2, -0.1, -0.1)))[0]
 
 
 def test_lengths_are_said_with_what_was_cut_off(page: Page) -> None:
@@ -185,7 +188,7 @@ def test_the_same_answers_give_the_same_curve(page: Page, tmp_path: Path) -> Non
     again = page_of(page.first, evaluated(tmp_path / "again", BEFORE))
     (sentence,) = words.curves(again)
     assert sentence.startswith("The curve of again is that of base. At k = 4 no difference can be told")
-    assert words.power(again) == ""
+    assert words.power(again).startswith("A true difference of 0.1")  # nothing moved, which is no certainty
 
 
 def test_curves_of_k_need_two_points(page: Page) -> None:
@@ -208,3 +211,26 @@ def test_lengths_that_many_answers_have_get_their_share(tmp_path: Path) -> None:
 def test_a_run_without_metrics_has_no_chart() -> None:
     assert course_charts(None) == []
     assert course_charts(pd.DataFrame({"step": [1, 2]})) == []
+
+
+def test_what_a_probe_found_stands_on_the_page(tmp_path: Path) -> None:
+    probed = page_of(evaluated(tmp_path / "base", BEFORE), evaluated(tmp_path / "trained", AFTER))
+    assert probes(probed) is None
+    assert "Reasoned or remembered" not in write_page(tmp_path / "without.html", probed).read_text()
+    figures = (Figure("completed", 0.25, 0.05, 0.7, 4), Figure("pass@1 flagged", 1.0, 0.2, 1.0, 1))
+    (tmp_path / "trained" / "contamination.json").write_text(ProbeReport("trained", 4, 0.6, 13, figures, {}).to_json())
+    found = probes(probed)
+    assert found is not None
+    assert [(name, [value and value.text for value in values]) for name, _, values in found.rows] == [
+        ("completed", [None, "0.250"]),
+        ("pass@1 flagged", [None, "1.000"]),
+    ]
+    page = write_page(tmp_path / "with.html", probed).read_text()
+    assert "60&nbsp;% of the words of each question were shown" in page
+    assert "0.050 to 0.700" in page
+
+
+def test_a_damaged_probe_is_left_out(tmp_path: Path) -> None:
+    alone = page_of(evaluated(tmp_path / "base", BEFORE))
+    (tmp_path / "base" / "contamination.json").write_text('{"figures": [{"name"')
+    assert probes(alone) is None

@@ -48,6 +48,11 @@ def test_no_difference_is_never_settled() -> None:
     assert np.isinf(settle(same, same)["problems"]).all()
 
 
+def test_where_nothing_varies_nothing_is_known() -> None:
+    table = settle(problems(4, [0, 0, 0]), problems(4, [4, 4, 4]))
+    assert table[["detectable", "problems"]].isna().all(axis=None)
+
+
 def test_equal_problems_are_paired_whatever_their_order() -> None:
     base, other = problems(4, [0, 1, 2, 3]), problems(4, [1, 2, 3, 4])
     pd.testing.assert_frame_equal(settle(base, other), settle(base, other.sample(frac=1, random_state=1)))

@@ -84,8 +84,26 @@ def test_holm_never_reverses_an_order_nor_exceeds_one() -> None:
 
 
 def test_sides_that_do_not_match_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"the same seeds and problems; there are \(1, 8\) and \(2, 8\)"):
-        two_level_difference(SPREAD[None], np.stack([SPREAD, SPREAD]))
+    with pytest.raises(ConfigError, match=r"the same problems; there are \(1, 8\) and \(1, 7\)"):
+        two_level_difference(SPREAD[None], SPREAD[None, :7])
+
+
+def test_another_number_of_seeds_spreads_by_itself() -> None:
+    # Seeds at −1, 0, 1 against two at 0 and 2, problems alike: variances 1/3 and 2/2, so that the difference, −1, has sd √(4/3) = 1.155.
+    three, two = np.repeat([[-1.0], [0.0], [1.0]], 5, axis=1), np.repeat([[0.0], [2.0]], 5, axis=1)
+    found = two_level_difference(three, two, resamples=20_000)
+    assert found.value == -1.0
+    assert 2.0 < found.high - found.low < 2 * 1.96 * 1.155 * 1.1
+    assert found.p_value > 0.2
+
+
+def test_false_alarms_stay_rare_with_another_number_of_seeds() -> None:
+    rng, alarms = np.random.default_rng(0), 0
+    for trial in range(200):
+        problems_Q = rng.normal(0, 0.3, 60)
+        sides = [rng.normal(0, 0.05, (seeds, 1)) + problems_Q + rng.normal(0, 0.2, (seeds, 60)) for seeds in (5, 3)]
+        alarms += two_level_difference(sides[0], sides[1], resamples=400, seed=trial % 4).p_value <= 0.05
+    assert alarms <= 22  # of 200; with the base's spread left out there are about 24
 
 
 def test_nothing_has_no_interval() -> None:

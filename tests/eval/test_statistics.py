@@ -5,13 +5,14 @@ import pytest
 from scipy import stats
 
 from reasoning_rl.errors import ConfigError
-from reasoning_rl.eval import statistics
+from reasoning_rl.eval import pass_at_k, statistics
 from reasoning_rl.eval.statistics import (
     bootstrap_interval,
     detectable,
     mcnemar,
     paired_difference,
     paired_differences,
+    rate_difference,
     rate_interval,
     ratio_interval,
     sign_flip,
@@ -156,6 +157,7 @@ def test_several_metrics_at_once_are_each_as_alone() -> None:
 
 
 def test_equal_runs_differ_by_nothing() -> None:
+    assert sign_flip(np.array([0.1 + 0.2, -0.3])) == 1.0  # rounding is no difference
     for same in (np.array([0.0, 1.0, 1.0]), SPREAD):
         difference = paired_difference(same, same)
         assert (difference.value, difference.low, difference.high, difference.p_value) == (0.0, 0.0, 0.0, 1.0)
@@ -196,3 +198,60 @@ def test_pairing_narrows_the_interval() -> None:
     # Problems differ by up to 1, the runs by 0.1 on each: the difference is certain, the means are not.
     difference = paired_difference(SPREAD * 0.9 + 0.1, SPREAD * 0.9)
     assert (difference.low, difference.high) == pytest.approx((0.1, 0.1))
+
+
+def test_one_problem_is_less_certain_than_two() -> None:
+    for value in (0.0, 0.5, 15 / 16, 1.0):
+        one, two = rate_interval(np.full(1, value)), rate_interval(np.full(2, value))
+        assert one.low <= two.low
+        assert two.high <= one.high
+
+
+def test_the_edges_of_a_yes_or_no_are_wide_enough() -> None:
+    # Brown, Cai & DasGupta: the chance to miss p just above 0 is that of one success or more where the lower end exceeds p.
+    # With one of 300 solved it is χ²₀.₀₅(2)/600 = 0.10259/600 = 0.000171 in place of Wilson's 0.000589.
+    one = rate_interval(np.array([1.0] + [0.0] * 299))
+    assert one.low == pytest.approx(0.10259 / 600, abs=1e-7)
+    assert rate_interval(np.array([0.0] + [1.0] * 299)).high == pytest.approx(1 - 0.10259 / 600, abs=1e-7)
+    rates = np.linspace(0.0005, 0.03, 60)
+    solved = np.random.default_rng(0).binomial(300, rates, size=(400, rates.size))
+    ends = {count: rate_interval(np.array([1.0] * count + [0.0] * (300 - count))) for count in set(solved.ravel().tolist())}
+    covered = np.array([[ends[int(c)].low <= p <= ends[int(c)].high for c, p in zip(row, rates, strict=True)] for row in solved])
+    assert covered.mean(axis=0).min() > 0.88  # 400 draws of 93 % or more: sd 0.013
+
+
+def test_the_difference_of_rates_has_newcombes_interval() -> None:
+    # Newcombe 1998, table III, row (a) of method 10 without the continuity correction: 36, 12, 2, 0 of 50 give 0.2 (0.0562 to 0.3290)…
+    # by hand: p₁ = 48/50 (Wilson 0.8654–0.9890), p₂ = 38/50 (0.6259–0.8570), φ = (0.72 − 0.96·0.76)/√(0.0384·0.1824) = −0.11471.
+    # below = √(0.0946² + 2·0.11471·0.0946·0.0970 + 0.0970²) = 0.14306, above = √(0.0290² + 2·0.11471·0.0290·0.1341 + 0.1341²) = 0.14047.
+    ours = np.array([1.0] * 36 + [1.0] * 12 + [0.0] * 2)
+    theirs = np.array([1.0] * 36 + [0.0] * 12 + [1.0] * 2)
+    found = rate_difference(ours, theirs)
+    assert found.value == pytest.approx(0.2)
+    assert (found.low, found.high) == pytest.approx(
+        (0.2 - 0.14306, 0.2 + 0.14047), abs=4e-3
+    )  # its ends: Wilson's, wider by Poisson's at 48
+
+
+def test_nothing_moved_is_not_certain() -> None:
+    found = rate_difference(np.zeros(50), np.zeros(50))
+    assert found.value == 0
+    assert found.low < -0.05 < 0.05 < found.high
+
+
+def test_the_difference_of_rates_agrees_with_the_bootstrap_where_much_moves() -> None:
+    rng = np.random.default_rng(0)
+    theirs = rng.uniform(size=400)
+    ours = np.clip(theirs + rng.normal(0.05, 0.15, size=400), 0, 1)
+    score, bootstrap = rate_difference(ours, theirs), bootstrap_interval(ours - theirs)
+    assert (score.value, score.low, score.high) == pytest.approx((bootstrap.value, bootstrap.low, bootstrap.high), abs=0.003)
+
+
+@pytest.mark.parametrize("shape", [(3.0, 0.7), (1.0, 1.0), (0.15, 1.5)])
+def test_intervals_of_differences_hold_the_truth(shape: tuple[float, float]) -> None:
+    # Two policies that solve each problem equally often, 50 problems, pass@4 of 16 samples: the truth is 0.
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(400):
+        chances = rng.beta(*shape, size=50)
+        held += (found := rate_difference(*(pass_at_k(16, rng.binomial(16, chances), 4) for _ in range(2)))).low <= 0 <= found.high
+    assert held / 400 > 0.91  # sd of 95 % in 400: 1.1 %
