@@ -37,6 +37,30 @@ def test_the_code_of_the_verifiers_page_does_what_it_says(tmp_path: Path) -> Non
     assert "not an integer: 66/2" in judged[1].reason
 
 
+def test_the_five_questions_are_answered_by_the_code_that_asks_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from page_fakes import evaluated
+
+    answers = {number: [str(number)] * right + ["0"] * (4 - right) for number, right in enumerate((1, 0, 2, 3, 1, 4), start=1)}
+    better = {number: [str(number)] * right + ["0"] * (4 - right) for number, right in enumerate((3, 1, 2, 4, 0, 4), start=1)}
+    evaluated(tmp_path / "runs" / "cpu" / "eval" / "base", answers)
+    evaluated(tmp_path / "runs" / "cpu" / "eval" / "trained", better)
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "questions.md").read_text(encoding="utf-8")
+    shared: dict[str, object] = {}
+    printed = []
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(code, shared)
+        printed.append(capsys.readouterr().out)
+    assert len(printed) == page.count("```text\n") == 6  # each is followed by what it printed
+    assert printed[0] == "6 problems, 60 answers\n"  # four and a greedy one, twice
+    assert "trained" in printed[1]
+    assert "no_answer" not in printed[3]
+    assert "pass@k" in printed[4]
+    assert "inf" in printed[5]
+
+
 def test_the_verifier_of_the_readme_works(tmp_path: Path) -> None:
     from reasoning_rl.records import Completion, Problem, Score
     from reasoning_rl.rewards.verifier import find_verifier

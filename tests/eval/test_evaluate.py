@@ -208,7 +208,8 @@ def test_the_cpu_recipes_evaluation_tells_of_its_progress_several_times(tmp_path
 
 def test_the_page_on_evaluation_names_the_folders_that_a_run_has() -> None:
     page = Path(__file__).parents[2] / "docs" / "evaluation.md"
-    assert set(re.findall(r"runs/cpu/eval/([\w-]+)", page.read_text(encoding="utf-8"))) == {"base", "trained"}
+    named = set(re.findall(r"runs/cpu/eval/([\w-]+)", page.read_text(encoding="utf-8")))
+    assert named == {"base", "trained", "seen", "perturbed"}  # and suites
 
 
 def test_no_problem_is_refused(tmp_path: Path) -> None:
