@@ -75,11 +75,12 @@ def rate_interval(values: Values) -> Interval:
 
 
 def rate_difference(values: Values, baseline: Values) -> Interval:
-    """Mean paired difference of two rates, with an interval made of their own ones: Newcombe 1998, method 10, doi:10.1002/(SICI)1097-0258.
+    """Mean paired difference of two rates, with Newcombe's interval (1998, Statistics in Medicine 17:2635, method 10).
 
-    The distances of the ends from the means are combined as standard errors of correlated means are, with the correlation φ of the two
-    sides over problems. So it stays open where nothing moved, as they do; a bootstrap of the differences of 50 problems of which nearly all
-    are solved holds the truth in 3 to 86 % of simulated comparisons. ConfigError when the sides differ in length.
+    The distances of the ends of both rates' own intervals from their means are combined as standard errors of correlated means are, with
+    the correlation φ of the two sides over problems. So it stays open where nothing moved, as they do; a bootstrap of the differences
+    of 50 problems that are mostly solved holds the truth in 1 to 86 % of simulated comparisons (pass@4 and pass@16,
+    benchmarks/coverage.py). ConfigError when the sides differ in length.
     """
     _alike(values, baseline)
     ours, theirs = rate_interval(values), rate_interval(baseline)
@@ -100,7 +101,7 @@ def _combined(one: float, other: float, phi: float) -> float:
 def ratio_interval(hits: Values, counts: Values) -> Interval:
     """Σ hits / Σ counts over problems that each bring some of both, like right answers among those of a length; clustered by problem.
 
-    The variance is that of the linearised ratio (Cochran 1977, §6.4). NaN throughout where nothing is counted.
+    The variance is that of the linearised ratio (Cochran 1977, ch. 6). NaN throughout where nothing is counted.
     """
     total, problems = float(counts.sum()), int((counts > 0).sum())
     if not total:
@@ -113,7 +114,7 @@ def ratio_interval(hits: Values, counts: Values) -> Interval:
 
 
 def _few_apart(interval: Interval, number: int) -> Interval:
-    """Wilson's interval misses too often next to 0 and 1: with 1 to 3 problems apart, Poisson's end (Brown, Cai & DasGupta 2001, 4.1.1)."""
+    """Wilson's interval misses too often next to 0 and 1: with 1 to 3 problems apart, Poisson's end (Brown, Cai & DasGupta 2001)."""
     from scipy.special import chdtri
 
     solved = round(interval.value * number)
@@ -150,7 +151,7 @@ def bootstrap_interval(values: Values, resamples: int = 2000, seed: int = 0) -> 
     """Mean with a percentile bootstrap interval over problems, expanded for small samples. Without spread it has no width.
 
     Percentiles as Efron & Tibshirani 1993, ch. 13, but further out, as Student's quantile and √(N/(N−1)) are (Hesterberg 2015,
-    arXiv:1411.5279, §4.4): else the interval of 50 problems is too short by 3 %.
+    arXiv:1411.5279): else the interval of 50 problems is too short by 3 %.
     """
     return bootstrap_intervals(values[:, None], resamples, seed)[0]
 

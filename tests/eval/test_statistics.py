@@ -221,9 +221,9 @@ def test_the_edges_of_a_yes_or_no_are_wide_enough() -> None:
 
 
 def test_the_difference_of_rates_has_newcombes_interval() -> None:
-    # Newcombe 1998, table III, row (a) of method 10 without the continuity correction: 36, 12, 2, 0 of 50 give 0.2 (0.0562 to 0.3290)…
-    # by hand: p₁ = 48/50 (Wilson 0.8654–0.9890), p₂ = 38/50 (0.6259–0.8570), φ = (0.72 − 0.96·0.76)/√(0.0384·0.1824) = −0.11471.
-    # below = √(0.0946² + 2·0.11471·0.0946·0.0970 + 0.0970²) = 0.14306, above = √(0.0290² + 2·0.11471·0.0290·0.1341 + 0.1341²) = 0.14047.
+    # Both solve 36 of 50, one alone 12, the other alone 2: p₁ = 48/50 (Wilson 0.8654–0.9890), p₂ = 38/50 (0.6259–0.8570),
+    # φ = (0.72 − 0.96·0.76)/√(0.0384·0.1824) = −0.11471. Below √(0.0946² + 2·0.11471·0.0946·0.0970 + 0.0970²) = 0.14306,
+    # above √(0.0290² + 2·0.11471·0.0290·0.1341 + 0.1341²) = 0.14047.
     ours = np.array([1.0] * 36 + [1.0] * 12 + [0.0] * 2)
     theirs = np.array([1.0] * 36 + [0.0] * 12 + [1.0] * 2)
     found = rate_difference(ours, theirs)
