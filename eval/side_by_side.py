@@ -1,10 +1,10 @@
 """What evaluations side by side leave to read: report.html, comparison.md, comparison.csv, and pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasoning_rl.eval.compare import Evaluation
+from reasoning_rl.eval.compare import Evaluation, compare, mismatches, read_evaluation
 from reasoning_rl.eval.curves import curves_of, differences_plot, passk_plot
 from reasoning_rl.eval.page import Page, PolicyPage, write_page
 from reasoning_rl.eval.page.words import curves
@@ -29,6 +29,17 @@ def write_comparison(page: Page, folder: Path) -> None:
         passk_plot(curves_of(page.comparison), folder / "passk.png")
         differences_plot(page.comparison, folder / "differences.png")
     write_page(folder / PAGE, page)
+
+
+def side_by_side(runs: Sequence[Sequence[Path]], names: Sequence[str], *, suite: str, allow_different: bool) -> "tuple[pd.DataFrame, Page]":
+    """The frame of `compare`, whose errors this raises, and its page, which says what differs and what is of one training seed alone."""
+    frame = compare(*runs, names=names, suite=suite, allow_different=allow_different)
+    read = [[read_evaluation(path, suite) for path in seeds] for seeds in runs]
+    notes = [f"Compared all the same: {told}." for told in mismatches([each for seeds in read for each in seeds])]
+    if any(len(seeds) > 1 for seeds in read):
+        notes.append("Figures are over all training seeds; verdicts, problems and answers are those of the first seed of each run.")
+    evaluations = dict(zip(frame["run"].unique(), (seeds[0] for seeds in read), strict=True))
+    return frame, page_of(frame, evaluations, title="Comparison", note=" ".join(notes))
 
 
 def page_of(

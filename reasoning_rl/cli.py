@@ -203,19 +203,12 @@ def compare(
     out: options.ComparedOut = Path("runs/comparison"),
 ) -> None:
     """Put reports side by side, with differences paired by problem; in a table, and in files."""
-    from reasoning_rl.eval.compare import compare as compare_reports
-    from reasoning_rl.eval.compare import mismatches, read_evaluation
     from reasoning_rl.eval.page.words import curves
-    from reasoning_rl.eval.side_by_side import PAGE, page_of, write_comparison
+    from reasoning_rl.eval.side_by_side import PAGE, side_by_side, write_comparison
     from reasoning_rl.eval.table import comparison_markdown, comparison_table, detectable_note
 
     names, runs = zip(*options.runs_named(reports))
-    frame = compare_reports(*runs, names=names, suite=suite, allow_different=allow_different)
-    read = [[read_evaluation(path, suite) for path in seeds] for seeds in runs]
-    notes = [f"Compared all the same: {told}." for told in mismatches([each for seeds in read for each in seeds])]
-    if any(len(seeds) > 1 for seeds in read):
-        notes.append("Figures are over all training seeds; verdicts, problems and answers are those of the first seed of each run.")
-    page = page_of(frame, dict(zip(frame["run"].unique(), (seeds[0] for seeds in read))), title="Comparison", note=" ".join(notes))
+    frame, page = side_by_side(runs, names, suite=suite, allow_different=allow_different)
     write_comparison(page, out)
     if markdown:
         typer.echo(comparison_markdown(frame))
