@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reasoning_rl.errors import RunError
-from reasoning_rl.eval.metrics import METRICS, Key, Measure, values_of
+from reasoning_rl.eval.metrics import METRICS, Key, Measure, found_from, values_of
 from reasoning_rl.eval.report import FILE, Report, read_report
 from reasoning_rl.eval.samples import PROBLEM_COLUMNS
 from reasoning_rl.eval.seeds import holm, two_level, two_level_difference
-from reasoning_rl.eval.statistics import Difference, Values, bootstrap_intervals, detectable, error_of, paired_tests, rate_difference
+from reasoning_rl.eval.statistics import Difference, Values, bootstrap_intervals, paired_tests, rate_difference
 from reasoning_rl.eval.thinning import thinned
 
 if TYPE_CHECKING:
@@ -168,8 +168,8 @@ def _over_problems(run: Evaluation, first: Evaluation, shared: "pd.Index[str]", 
     found = {}
     for key, *sides, around, p in zip(keys, ours_QM.T, theirs_QM.T, bootstraps, p_values, strict=True):
         moved = rate_difference(*sides) if METRICS[key[0]].rate else around
-        least = detectable(error_of(moved, len(shared)), len(shared))
-        found[key] = Contrast(Difference(moved.value, moved.low, moved.high, p), least, len(shared))
+        difference = Difference(moved.value, moved.low, moved.high, p)
+        found[key] = Contrast(difference, found_from(key[0], moved, len(shared)), len(shared))
     return found
 
 
@@ -191,7 +191,7 @@ def _alike_in_samples(
 
 def _over_seeds(run: Run, first: Run, shared: "pd.Index[str]", key: Key) -> Contrast:
     moved = two_level_difference(_values(run.seeds, shared, key), _values(first.seeds, shared, key), seed=SEED)
-    return Contrast(moved, detectable(error_of(moved, len(shared)), len(shared)), len(shared))
+    return Contrast(moved, found_from(key[0], moved, len(shared)), len(shared))
 
 
 def _values(seeds: Sequence[Evaluation], shared: "pd.Index[str]", key: Key) -> Values:

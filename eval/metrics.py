@@ -9,6 +9,7 @@ import numpy as np
 
 from reasoning_rl.eval.passk import avg_at_k, best_at_k, pass_at_k, pass_hat_k
 from reasoning_rl.eval.statistics import (
+    Difference,
     Interval,
     Values,
     bootstrap_intervals,
@@ -153,9 +154,15 @@ def _measured(problems: "pd.DataFrame", key: Key, values: Values, around: Interv
         values.size,
         _known(error),
         (around.low, around.high),
-        detectable=_known(detectable(math.sqrt(2) * error_of(interval, values.size), values.size)),
+        detectable=_known(found_from(key[0], interval, values.size, sides=2)),
         draw_error=_draw_error(problems, key),
     )
+
+
+def found_from(metric: str, interval: Interval | Difference, problems: int, sides: int = 1) -> float:
+    """See `detectable`; `sides`: 2 where another evaluation as uncertain is compared without pairing. NaN where no rate can differ so."""
+    least = detectable(math.sqrt(sides) * error_of(interval, problems), problems)
+    return math.nan if METRICS[metric].rate and least > 1 else least
 
 
 def _known(number: float) -> float | None:

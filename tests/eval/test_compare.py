@@ -226,6 +226,15 @@ def test_p_values_are_corrected_for_the_number_of_runs(runs: tuple[Path, Path], 
     assert row(compare(*runs), "trained", "pass@k", 1)["p_holm"] == 0.125
 
 
+def test_what_no_rate_can_differ_by_is_not_claimed(tmp_path: Path) -> None:
+    for name, answer in (("one", "0"), ("other", "5")):
+        evaluated(tmp_path / name, {0: f"{answer} {answer}", 1: "1 5"}, samples=2, k=[1, 2])
+    frame = compare(tmp_path / "one", tmp_path / "other")
+    found = frame[frame["metric"] == "pass@k"]["detectable"]
+    assert found.isna().any()  # two problems would find a difference of more than 1 at pass@1
+    assert (found.dropna() <= 1).all()
+
+
 def test_a_comparison_says_what_it_could_have_found(runs: tuple[Path, Path]) -> None:
     frame = compare(*runs)
     found = row(frame, "trained", "pass@k", 1)
