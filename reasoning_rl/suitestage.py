@@ -209,22 +209,32 @@ def _said_done(exam: Exam, console: Console) -> bool:
 def _sit(exam: Exam, problems: Sequence[Problem], crew: "Crew", console: Console) -> None:
     config, policy = exam.config, crew.local.policy
     prompts = _prompts(exam.template, problems[: config.eval.limit], policy.tokenizer)
-    _require_fit(crew.local.engine, prompts, exam.max_tokens)
+    tokens = tokens_left(exam, prompts, policy.context)
+    _require_fit(crew.local.engine, prompts, tokens)
     with Judge(exam.rewards, config.judge) as judge:
         if not exam.is_reported():
-            _report(exam, problems, prompts, crew, judge, console)
-        exam.probing.run(crew, judge, exam.template, [prompt.problem for prompt in prompts], exam.max_tokens, console)
+            _report(exam, problems, prompts, tokens, crew, judge, console)
+        exam.probing.run(crew, judge, exam.template, [prompt.problem for prompt in prompts], tokens, console)
 
 
-def _report(exam: Exam, problems: Sequence[Problem], prompts: Sequence[Prompt], crew: "Crew", judge: Judge, console: Console) -> None:
+def tokens_left(exam: Exam, prompts: Sequence[Prompt], context: int) -> int:
+    """Of an answer: what the settings say, else what the suite says, or as many as the context of a model from outside leaves."""
+    if exam.taker.own or exam.config.eval.max_tokens:
+        return exam.max_tokens
+    return max(1, min(exam.max_tokens, context - max(len(prompt.token_ids) for prompt in prompts)))
+
+
+def _report(
+    exam: Exam, problems: Sequence[Problem], prompts: Sequence[Prompt], tokens: int, crew: "Crew", judge: Judge, console: Console
+) -> None:
     config = exam.config
     say_replaced(exam.folder, console)
     with Progress(console, len(prompts)) as progress:
         progress.phase(f"{exam.suite.name} {exam.taker.name}")
-        facts = exam.facts | _found(exam, problems, prompts, refused_golds(judge, exam.template, prompts))
+        facts = exam.facts | _found(exam, problems, prompts, tokens, refused_golds(judge, exam.template, prompts))
         commit = getattr(crew.local.policy.model.config, "_commit_hash", None)  # of a model from the hub
         evaluate(
-            crew, prompts, judge, config.eval, folder=exam.folder, name=exam.taker.name, max_tokens=exam.max_tokens, seed=config.seed,
+            crew, prompts, judge, config.eval, folder=exam.folder, name=exam.taker.name, max_tokens=tokens, seed=config.seed,
             stop=tuple(config.sampling.stop), facts=facts | ({"policy_commit": commit} if commit else {}), on_progress=progress.at,
         )  # fmt: skip
     sayer(console)(f"wrote {exam.folder}")
@@ -251,12 +261,16 @@ def refused_golds(judge: Judge, template: Template, prompts: Sequence[Prompt]) -
     return {prompt.problem.id: f"{one.judgement.verdict}: {one.judgement.reason}" for prompt, one in verdicts if not one.correct}
 
 
-def _found(exam: Exam, problems: Sequence[Problem], prompts: Sequence[Prompt], refused: Mapping[str, str]) -> dict[str, object]:
+def _found(
+    exam: Exam, problems: Sequence[Problem], prompts: Sequence[Prompt], tokens: int, refused: Mapping[str, str]
+) -> dict[str, object]:
     """What is known when the problems are: how much of the benchmark it is, and which golds are beyond reach."""
     suite, size = exam.suite, exam.suite.size or len(problems)
     notes = [runfolder.note(exam.config)] if exam.taker.own else []
     if len(prompts) != size:
         notes.append(f"No figure of the benchmark: {suite.name} has {size:,} problems, and {len(prompts):,} were asked.")
+    if tokens < exam.max_tokens:
+        notes.append(f"Answers end at {tokens:,} tokens, which is what the model's context leaves; {suite.name} has {exam.max_tokens:,}.")
     if refused:
         notes.append(f"The verifier refuses the golds of {', '.join(refused)}, which nobody can solve.")
     told = {

@@ -170,6 +170,19 @@ def test_a_problem_that_does_not_fit_names_the_setting_and_stops_its_suite_alone
     assert (tmp_path / "tiny" / "eval" / "arithmetic" / "tiny" / "report.json").is_file()
 
 
+def test_a_model_of_a_short_context_gets_what_is_left_of_it(model: Path, gsm8k: Path, tmp_path: Path) -> None:
+    shared = ("--suite", "gsm8k", "--samples", 1, "--limit", 2, f"eval.paths.gsm8k={gsm8k}", "eval.bootstrap=100", "policy.device=cpu")
+    done = run("eval", tmp_path, "--model", model, *shared)
+    assert done.exit_code == 0, done.output
+    found = report(tmp_path, "gsm8k")
+    sampling = found.facts["sampling"]
+    assert isinstance(sampling, dict)
+    assert 300 < sampling["max_tokens"] < 512  # of a context of 512, where the suite has 1,024
+    assert f"Answers end at {sampling['max_tokens']} tokens, which is what the model's context leaves; gsm8k has 1,024." in str(
+        found.facts["note"]
+    )
+
+
 OWN = """
 from reasoning_rl.data.hub import HubTable
 from reasoning_rl.data.suite import Table
