@@ -21,7 +21,7 @@ MEANINGS: Mapping[str, str] = {
     "overlap": "mean of the largest share of a question's word n-grams that one training question holds",
     "flagged": "questions completed word for word, repeated, or with an n-gram of a training question",
     "pass@1 flagged": "share of right answers to the flagged questions",
-    "pass@1 unflagged": "the same of the others",
+    "pass@1 unflagged": "share of right answers to the other questions",
 }
 """In the order of the report."""
 

@@ -27,7 +27,7 @@ def probes(page: Page) -> Probes | None:
         return None
     found = {name: [report.find(name) if report else None for report in reports] for name in MEANINGS}
     rows = [(name, MEANINGS[name], [_value(figure) for figure in figures]) for name, figures in found.items() if any(figures)]
-    return Probes(known[0].share, rows, READING)
+    return Probes(known[0].share, rows, READING.replace("`", ""))
 
 
 def _value(figure: Figure | None) -> Value | None:
