@@ -10,8 +10,9 @@ second solves each problem with the same chance, which is where alarms are false
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +87,7 @@ class Gap:
 
 
 Line = Cell | Alarms | Gap
+Kind = TypeVar("Kind", Cell, Gap)
 
 
 def main() -> None:
@@ -181,28 +183,23 @@ def _p_values(ours_EQ: Rates, theirs_EQ: Rates, yes_or_no: bool) -> list[float]:
 
 
 def _table_of_intervals(cells: Sequence[Cell]) -> Iterator[str]:
-    """A row for each population and number of samples; in each column score / bootstrap, in percent."""
-    columns = [(problems, k) for problems in PROBLEMS for k in KS]
-    yield "| problems are | samples | " + " | ".join(f"{problems}: pass@{k}" for problems, k in columns) + " |"
-    yield "|---|--:|" + "--:|" * len(columns)
-    for name, samples in dict.fromkeys((cell.population, cell.samples) for cell in cells):
-        of = {(cell.problems, cell.k): cell for cell in cells if (cell.population, cell.samples) == (name, samples)}
-        yield f"| {name} | {samples} | " + " | ".join(_covered(of[column]) for column in columns) + " |"
+    """In each column score / bootstrap, in percent."""
+    return _table(cells, lambda cell: f"{100 * cell.score:.1f} / {100 * cell.bootstrap:.1f}")
 
 
 def _table_of_gaps(gaps: Sequence[Gap]) -> Iterator[str]:
-    """The same of differences: where there is none, where there is one, and then by bootstrap."""
+    """Of differences: where there is none, where there is one, and then by bootstrap."""
+    return _table(gaps, lambda gap: f"{100 * gap.none:.1f} / {100 * gap.score:.1f} / {100 * gap.bootstrap:.1f}")
+
+
+def _table(lines: Sequence[Kind], shown: Callable[[Kind], str]) -> Iterator[str]:
+    """A row for each population and number of samples."""
     columns = [(problems, k) for problems in PROBLEMS for k in KS]
     yield "| problems are | samples | " + " | ".join(f"{problems}: pass@{k}" for problems, k in columns) + " |"
     yield "|---|--:|" + "--:|" * len(columns)
-    for name, samples in dict.fromkeys((gap.population, gap.samples) for gap in gaps):
-        of = {(gap.problems, gap.k): gap for gap in gaps if (gap.population, gap.samples) == (name, samples)}
-        shown = [f"{100 * of[key].none:.1f} / {100 * of[key].score:.1f} / {100 * of[key].bootstrap:.1f}" for key in columns]
-        yield f"| {name} | {samples} | {' | '.join(shown)} |"
-
-
-def _covered(cell: Cell) -> str:
-    return f"{100 * cell.score:.1f} / {100 * cell.bootstrap:.1f}"
+    for name, samples in dict.fromkeys((line.population, line.samples) for line in lines):
+        of = {(line.problems, line.k): line for line in lines if (line.population, line.samples) == (name, samples)}
+        yield f"| {name} | {samples} | {' | '.join(shown(of[column]) for column in columns)} |"
 
 
 def _table_of_alarms(alarms: Sequence[Alarms]) -> Iterator[str]:

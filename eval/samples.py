@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from reasoning_rl.eval.classes import NONE, RIGHT, answer_classes
-from reasoning_rl.files import digest, write_whole
+from reasoning_rl.files import digest, storable, write_whole
 from reasoning_rl.records import Completion, Group, Problem, Verdict
 
 if TYPE_CHECKING:
@@ -70,24 +70,19 @@ def _sample_row(problem: Problem, index: int, completion: Completion, verdict: V
     return {
         "problem_id": problem.id,
         "sample": index,
-        "completion": _text(completion.text),
+        "completion": storable(completion.text),
         "tokens": len(completion.token_ids),
         "finish_reason": completion.finish_reason,
         "reward": verdict.reward,
         "correct": verdict.correct,
         "strict": verdict.strict,
         "verdict": judgement.verdict,
-        "reason": _text(judgement.reason),
-        "answer": None if judgement.answer is None else _text(judgement.answer),
+        "reason": storable(judgement.reason),
+        "answer": None if judgement.answer is None else storable(judgement.answer),
         "gold": problem.gold,
         "level": problem.level,
         "subject": problem.subject,
     } | {f"score_{name}": score.value for name, score in verdict.scores.items()}
-
-
-def _text(text: str) -> str:
-    """Text that UTF-8 can hold: half a surrogate pair becomes a question mark."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def problem_row(problem: Problem, rows: Sequence[Row], best_of: str = "reward") -> Row:

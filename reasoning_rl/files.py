@@ -35,6 +35,15 @@ def write_json(path: Path, value: object) -> Path:
     return write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def storable(text: str) -> str:
+    r"""Text that UTF-8 can hold: half a surrogate pair becomes a question mark.
+
+    >>> storable("half \ud83d")
+    'half ?'
+    """
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def sha256_of(path: Path) -> str:
     """Hexadecimal digest of a file's bytes."""
     with path.open("rb") as file:

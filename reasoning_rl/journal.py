@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from reasoning_rl.errors import RunError, StorageError
-from reasoning_rl.files import write_json, write_text, write_whole
+from reasoning_rl.files import storable, write_json, write_text, write_whole
 from reasoning_rl.records import Group
 from reasoning_rl.trackers import open_trackers
 
@@ -182,8 +182,8 @@ def _rollout(group: Group, sample: int) -> dict[str, object]:
     scores, judgement = verdict.scores, verdict.judgement
     return {
         "problem_id": group.prompt.problem.id,
-        "prompt": _text(group.prompt.text),
-        "completion": _text(completion.text),
+        "prompt": storable(group.prompt.text),
+        "completion": storable(completion.text),
         "token_ids": list(completion.token_ids),
         "tokens": len(completion.token_ids),
         "finish_reason": completion.finish_reason,
@@ -194,17 +194,12 @@ def _rollout(group: Group, sample: int) -> dict[str, object]:
         "correct": verdict.correct,
         "strict": verdict.strict,
         "verdict": judgement.verdict,
-        "reason": _text(judgement.reason),
-        "answer": None if judgement.answer is None else _text(judgement.answer),
-        "gold": _text(group.prompt.problem.gold),
+        "reason": storable(judgement.reason),
+        "answer": None if judgement.answer is None else storable(judgement.answer),
+        "gold": storable(group.prompt.problem.gold),
         **{f"score_{name}": score.value for name, score in scores.items()},
-        **{f"reason_{name}": _text(score.reason) for name, score in scores.items()},
+        **{f"reason_{name}": storable(score.reason) for name, score in scores.items()},
     }
-
-
-def _text(text: str) -> str:
-    """Text that UTF-8 can hold: half a surrogate pair becomes a question mark."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _write_parquet(rows: list[dict[str, object]], path: Path) -> None:
