@@ -1,10 +1,14 @@
-"""Files that are either whole or absent: written under a temporary name, synced, renamed."""
+"""Files and folders that are either whole or absent: written under a temporary name, synced, renamed.
+
+A kill at any instant leaves what was there before, or what was to come, and perhaps something named `.….tmp`, which nobody reads.
+"""
 
 import hashlib
 import json
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reasoning_rl.errors import StorageError
@@ -12,13 +16,13 @@ from reasoning_rl.errors import StorageError
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     """Let `write` fill a temporary neighbour of `path`, then put it in place at once. StorageError names what failed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        _sync_file(temporary)
         temporary.replace(path)
+        sync_folder(path.parent)
     except OSError as failure:
         raise StorageError(f"{path} can't be written: {failure.strerror or failure}") from failure
     finally:
@@ -33,6 +37,77 @@ def write_text(path: Path, text: str) -> Path:
 
 def write_json(path: Path, value: object) -> Path:
     return write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """An empty folder to fill, which becomes `target` at the end and takes the place of what was there. OSError when it can't be."""
+    temporary = temporary_name(target)
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        _put_in_place(temporary, target)
+    finally:  # a signal too may have come in between
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_in_place(temporary: Path, target: Path) -> None:
+    """Sync all of a finished folder and give it its name."""
+    for path in temporary.rglob("*"):
+        if path.is_file():
+            _sync_file(path)
+        else:
+            sync_folder(path)
+    sync_folder(temporary)
+    discard(target)
+    temporary.replace(target)
+    sync_folder(target.parent)
+
+
+def discard(path: Path) -> None:
+    """Remove a file or folder if it is there: at once under its own name, so that none is ever half of what it was."""
+    with suppress(FileNotFoundError):
+        rest = path.replace(path.with_name(f".{path.name}.{os.getpid()}.old.tmp"))
+        _remove(rest)
+
+
+def temporary_name(path: Path) -> Path:
+    """Under which this process writes what shall be `path`."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """What interrupted writes and removals left below a folder; nothing inside another of these."""
+    found = sorted(path for path in folder.rglob(".*.tmp"))
+    return [path for path in found if not any(above in found for above in path.parents)]
+
+
+def sweep(folder: Path) -> None:
+    """Remove these. Only for whoever alone writes there."""
+    for path in leftovers(folder):
+        _remove(path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in it last: without this a power cut may undo a rename whose file is on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def storable(text: str) -> str:
