@@ -14,7 +14,7 @@ import numpy as np
 
 from reasoning_rl.errors import RunError
 from reasoning_rl.eval.metrics import METRICS, Key, Measure, found_from, values_of
-from reasoning_rl.eval.report import FILE, Report, read_report
+from reasoning_rl.eval.report import FILE, Report, damaged_tables, read_report
 from reasoning_rl.eval.samples import PROBLEM_COLUMNS
 from reasoning_rl.eval.seeds import holm, two_level, two_level_difference
 from reasoning_rl.eval.statistics import Difference, Values, bootstrap_intervals, paired_tests, rate_difference
@@ -107,6 +107,8 @@ def read_evaluation(path: PathLike, suite: str = "") -> Evaluation:
         raise RunError(f"{table}: the problems of this report can't be read ({failure}); the eval stage writes them") from failure
     if missing := [column for column in PROBLEM_COLUMNS if column not in problems]:
         raise RunError(f"{table}: the problems of this report can't be read (no column {missing[0]!r}); the eval stage writes them")
+    if table.name in damaged_tables(file.parent, report):
+        raise RunError(f"{table}: the problems of this report are not as they were written; the eval stage writes them again")
     return Evaluation(file.parent, report, problems.set_index("problem_id"))
 
 

@@ -7,6 +7,7 @@ and not by their luck.
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import reasoning_rl
 from reasoning_rl.config import EvalConfig
-from reasoning_rl.errors import ConfigError, DataError
+from reasoning_rl.errors import ConfigError, DataError, RunError
 from reasoning_rl.eval.curves import passk_plot, points_of
 from reasoning_rl.eval.metrics import label, measures, reported, slices, votes_at
-from reasoning_rl.eval.report import FILE, Report
+from reasoning_rl.eval.report import FILE, TABLES, Report, damaged_tables, read_report
 from reasoning_rl.eval.samples import Parts, Row, by_problem, problem_row, sample_rows, write_problems
-from reasoning_rl.files import digest, write_text, write_whole
+from reasoning_rl.files import digest, discard, sha256_of, write_text, write_whole
 from reasoning_rl.records import Group, Prompt
 from reasoning_rl.registry import did_you_mean
 from reasoning_rl.rollout.engine import Engine, Sampling
@@ -70,6 +71,7 @@ def evaluate(
     chosen = _chosen(prompts, config.limit)
     plan = _plan(config, config.max_tokens or max_tokens, seed, stop)
     known = {**(facts or {}), **_provenance(chosen, plan)}
+    _drop_damaged(folder)
     parts, chunks = Parts(folder, _identity(known)), _chunks(chosen, plan)
     tally = _Tally(config.best_of)
     for chunk, rows in _answers(engine, judge, chunks, plan, parts):
@@ -79,9 +81,14 @@ def evaluate(
             on_progress(len(tally.problems), len(chosen))
     table = _table(tally.problems, config.k)
     bare = Report(name, created or _now(), (), (), *tally.outcomes(), {**known, "best_of": config.best_of})
-    report = _summary(table, config, seed, bare)
-    _put_in_place(folder, parts, len(chunks), table, report)
-    return report
+    return _put_in_place(folder, parts, len(chunks), table, _summary(table, config, seed, bare))
+
+
+def _drop_damaged(folder: Path) -> None:
+    """Answers that are not as the report beside them has it: they are asked for again."""
+    with suppress(RunError):  # no report, which knows
+        if TABLES[0] in damaged_tables(folder, read_report(folder / FILE)):
+            discard(folder / TABLES[0])
 
 
 def _answers(
@@ -212,15 +219,20 @@ def _identity(known: Mapping[str, object]) -> str:
     return digest({key: known.get(key) for key in DECIDE} if "answers" in known else {**known, "key": None})
 
 
-def _put_in_place(folder: Path, parts: Parts, pieces: int, table: "pd.DataFrame", report: Report) -> None:
-    """An earlier report goes first and the new one comes last: what an interruption leaves between is no report."""
+def _put_in_place(folder: Path, parts: Parts, pieces: int, table: "pd.DataFrame", bare: Report) -> Report:
+    """An earlier report goes first and the new one comes last: what an interruption leaves between is no report.
+
+    It holds the digests of the tables beside it.
+    """
     (folder / FILE).unlink(missing_ok=True)
     parts.join(pieces)
-    write_whole(folder / "problems.parquet", lambda temporary: write_problems(table, temporary))
+    parts.remove()
+    write_whole(folder / TABLES[1], lambda temporary: write_problems(table, temporary))
+    report = replace(bare, facts={**bare.facts, "files": {name: sha256_of(folder / name) for name in TABLES}})
     passk_plot({report.name: points_of(report)}, folder / "passk.png")
     write_text(folder / "report.md", report.to_markdown())
     write_text(folder / FILE, report.to_json())
-    parts.remove()
+    return report
 
 
 def _now() -> str:

@@ -12,9 +12,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from reasoning_rl.errors import RunError
 from reasoning_rl.eval.metrics import METRICS, Measure
+from reasoning_rl.files import sha256_of
 
 SCHEMA: Literal[2] = 2
 FILE = "report.json"
+TABLES = ("samples.parquet", "problems.parquet")
+"""Beside it, with their digests among its facts, under `files`."""
 METHOD = (
     "Intervals hold 95 %, clustered by problem: a score interval (Wilson's, with the effective number of problems) for rates, a bootstrap "
     "over problems for what is counted. *Detectable* is the smallest difference that two such evaluations on problems of their own find "
@@ -75,6 +78,19 @@ def read_report(path: Path) -> Report:
     except (OSError, UnicodeDecodeError) as failure:
         raise RunError(f"{path}: no report can be read here ({failure.__class__.__name__}); the eval stage writes it") from failure
     return Report.from_json(text, str(path))
+
+
+def damaged_tables(folder: Path, report: Report) -> list[str]:
+    """Those of the report in `folder` that are missing or not as they were written."""
+    written = report.facts.get("files")
+    return [name for name, sha256 in written.items() if not _is(folder / name, sha256)] if isinstance(written, dict) else []
+
+
+def _is(path: Path, sha256: str) -> bool:
+    try:
+        return sha256_of(path) == sha256
+    except OSError:
+        return False
 
 
 def figure(metric: str, number: float) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from reasoning_rl.eval.classes import NONE, RIGHT, answer_classes
-from reasoning_rl.files import digest, storable, write_whole
+from reasoning_rl.files import digest, sha256_of, storable, write_text, write_whole
 from reasoning_rl.records import Completion, Group, Problem, Verdict
 
 if TYPE_CHECKING:
@@ -169,6 +169,7 @@ class Parts:
     def _stored(self, number: int) -> Any:
         _, parquet = _arrow()
         if self._file(number).exists():
+            self._require_whole(self._file(number))
             return parquet.read_table(self._file(number))
         with parquet.ParquetFile(self._whole) as file:
             if (file.schema_arrow.metadata or {}).get(_IDENTITY) != self._identity:
@@ -177,11 +178,17 @@ class Parts:
                 raise IndexError(f"samples.parquet has {file.num_row_groups} pieces")
             return file.read_row_group(number)
 
+    def _require_whole(self, piece: Path) -> None:
+        """Parquet itself would read many a flipped bit as another answer."""
+        if _sum_of(piece).read_bytes() != sha256_of(piece).encode():
+            raise OSError(f"{piece} is not as it was written")
+
     def write(self, number: int, rows: Sequence[Row]) -> None:
-        """Whole or not at all. StorageError names what failed."""
+        """Whole or not at all, and with its checksum beside it. StorageError names what failed."""
         arrow, parquet = _arrow()
         table = arrow.Table.from_pylist(list(rows), schema=arrow.schema(_schema(rows), metadata={_IDENTITY: self._identity}))
-        write_whole(self._file(number), lambda temporary: parquet.write_table(table, temporary))
+        piece = write_whole(self._file(number), lambda temporary: parquet.write_table(table, temporary))
+        write_text(_sum_of(piece), sha256_of(piece))
 
     def join(self, count: int) -> None:
         """Make samples.parquet of the first `count` pieces, a row group each, where it is not made of them already."""
@@ -201,6 +208,10 @@ class Parts:
 
     def _file(self, number: int) -> Path:
         return self._folder / f"{number:06d}.parquet"
+
+
+def _sum_of(piece: Path) -> Path:
+    return piece.with_suffix(".sha256")
 
 
 def by_problem(rows: Iterable[Row]) -> dict[str, list[Row]]:

@@ -15,6 +15,8 @@ from reasoning_rl.journal import rollout_steps
 if TYPE_CHECKING:
     import pandas as pd
 
+_SHOWN = ("problem_id", "sample", "reward", "verdict", "gold", "answer", "tokens", "finish_reason", "prompt", "completion")
+
 
 def run_folder(run: str, runs: Path) -> Path:
     """The folder of a run, given by its path or by its name below `runs`; RunError lists the runs there are."""
@@ -36,9 +38,12 @@ def stored_rollouts(folder: Path, step: int | None) -> "tuple[int, pd.DataFrame]
     if chosen not in steps:
         raise RunError(f"--step: {folder} has no rollouts of step {chosen}; it has steps {_ranges(list(steps))}")
     try:
-        return chosen, pd.read_parquet(steps[chosen])
+        rollouts = pd.read_parquet(steps[chosen])
     except (OSError, ValueError) as failure:  # pyarrow's errors are of these two kinds
         raise RunError(f"{steps[chosen]}: damaged: {failure}") from failure
+    if missing := [name for name in _SHOWN if name not in rollouts]:
+        raise RunError(f"{steps[chosen]}: damaged: no column {missing[0]!r}")
+    return chosen, rollouts
 
 
 def extremes(rollouts: "pd.DataFrame", worst: int | None, best: int | None) -> "pd.DataFrame":

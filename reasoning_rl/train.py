@@ -4,25 +4,29 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 from statistics import fmean
 
+from reasoning_rl.claim import Claim
 from reasoning_rl.config import Config
+from reasoning_rl.errors import EngineDied, StorageError
 from reasoning_rl.eval.evaluate import quick
 from reasoning_rl.journal import Journal
-from reasoning_rl.learner.checkpoint import save_checkpoint
+from reasoning_rl.learner.checkpoint import checkpoints, save_checkpoint, step_of
 from reasoning_rl.learner.crew import Crew
+from reasoning_rl.learner.guards import Guards
 from reasoning_rl.learner.memory import peak_memory
 from reasoning_rl.learner.mismatch import Watch
+from reasoning_rl.learner.offenders import Skipped
+from reasoning_rl.learner.retention import Retention, is_due
 from reasoning_rl.learner.worker import Update
 from reasoning_rl.objectives import build, reckoned_with
-from reasoning_rl.objectives.objective import Objective
 from reasoning_rl.progress import Progress
 from reasoning_rl.records import Group, Prompt, Sample
 from reasoning_rl.rollout.clock import Clock
 from reasoning_rl.rollout.gather import Gathered, Source, draws
 from reasoning_rl.rollout.groups import Judges, measured
 from reasoning_rl.rollout.steps import with_steps
+from reasoning_rl.signals import finishing
 
 
 @dataclass
@@ -30,6 +34,7 @@ class Loop:
     """Everything a step needs. The crew samples and learns; it holds the policy."""
 
     config: Config
+    claim: Claim
     crew: Crew
     judge: Judges
     journal: Journal
@@ -38,28 +43,67 @@ class Loop:
     held_out: Sequence[Prompt]
 
     def run(self, start: int) -> None:
-        """Steps `start` to the last. What a step does depends on its number and the weights alone; see `ahead.py` for whose they are."""
-        objective = build(self.config.objective, self.config.sampling.max_tokens)
-        limit = None if self.config.train.rollouts else self.config.train.warn_mismatch_kl
-        watch = Watch(limit, self.progress.say, reckoned_with(objective, self.config.learner))
+        """Steps `start` to the last. What a step does depends on its number and the weights alone; see `ahead.py` for whose they are.
+
+        A first Ctrl-C or SIGTERM is heard between two steps; what is done by then is saved.
+        """
+        self._look_back(start)
+        with finishing(self._say_finishing) as signals:
+            for step in range(start, self.config.train.steps):
+                try:
+                    self._step(step)
+                except EngineDied:
+                    signals.stop_if_asked()  # it may have had the signal too
+                    raise
+                if signals.signal is not None:
+                    self._save(step + 1)
+                signals.stop_if_asked()
+
+    def _look_back(self, start: int) -> None:
+        """What the steps before `start` have to say to those that come; what was written after them goes."""
+        config = self.config
+        history = self.journal.truncate(start if start else -1)
+        self._objective = build(config.objective, config.sampling.max_tokens)
+        limit = None if config.train.rollouts else config.train.warn_mismatch_kl
+        said = any(row.get("sampling/mismatch_high") for row in history)
+        self._watch = Watch(limit, self.progress.say, reckoned_with(self._objective, config.learner), said)
+        self._guards = Guards(config.guards, self.progress.say, history)
+        self._retention = Retention(config.folder / "checkpoints", config.train, history)
+        self._retention.prune()
+        if missing := set(range(start + 1 if start else 0)) - {row["step"] for row in history}:
+            self.progress.say(
+                f"metrics.jsonl lacks {len(missing)} steps before this one, such as {min(missing)}: guards don't know of them"
+            )
         if start == 0:
             self.journal.metrics({"step": 0, **self._held_out(0)})
-        for step in range(start, self.config.train.steps):
-            clock = Clock(self.progress.phase)
-            gathered = self.source.gather(step, self.progress.phase)
-            with clock.phase("learn"):
-                learned, credit = self._learn(objective, gathered, step)
-            metrics = {**measured(gathered.groups), **gathered.metrics, **learned, **spent(gathered, clock), **peak_memory(self.crew)}
-            self._record(step + 1, gathered.groups, credit, {**metrics, **watch.look(step + 1, metrics)})
 
-    def _learn(self, objective: Objective, gathered: Gathered, step: int) -> tuple[dict[str, float], list[list[float]]]:
+    def _say_finishing(self) -> None:
+        self.progress.say("Stopping when this step is finished and saved; once more stops at once")
+
+    def _step(self, step: int) -> None:
+        clock = Clock(self.progress.phase)
+        try:
+            gathered = self.source.gather(step, self.progress.phase)
+        except EngineDied:
+            self._rescue(step)
+            raise
+        with clock.phase("learn"):
+            learned, credit = self._learn(gathered, step)
+        metrics = {**measured(gathered.groups), **gathered.metrics, **learned, **spent(gathered, clock), **peak_memory(self.crew)}
+        metrics |= self._watch.look(step + 1, metrics)
+        self._record(step + 1, gathered.groups, credit, {**metrics, **self._guards.look(step + 1, metrics)})
+
+    def _learn(self, gathered: Gathered, step: int) -> tuple[dict[str, float], list[list[float]]]:
         """The update; what it says of itself, and what each answer was worth to it."""
-        by_step = "steps" in objective.needs
+        by_step = "steps" in self._objective.needs
         kept = with_steps(gathered.kept, self.crew.local.policy.tokenizer) if by_step else gathered.kept
         cut = parts(kept, self.config.learner.minibatches)
-        batches = [objective.arrange(part) for part in cut]
+        batches = [self._objective.arrange(part) for part in cut]
         update = Update(batches, step)
         learned = self.crew.everyone(update, mine=replace(update, settle=self.source.settle))[0]
+        if learned.skipped:
+            rows = {row for skipped in learned.skipped for row in _in_step(skipped, cut)}
+            self._guards.skipped(step + 1, learned.skipped, self.journal.faults(step + 1, kept, rows))
         given = [row for credited in zip(cut, batches, learned.advantages, strict=True) for row in advantages(*credited)]
         metrics = {**learned.metrics, **learned_from(gathered.groups, batches)}
         return metrics, [*given, *([0.0] * len(group.completions) for group in gathered.others)]
@@ -67,18 +111,34 @@ class Loop:
     def _record(self, done: int, groups: Sequence[Group], credit: Sequence[Sequence[float]], metrics: Mapping[str, float]) -> None:
         """Metrics and rollouts of a finished step, then what is due after it."""
         row = {"step": done, **metrics, **self._held_out(done)}
+        self.claim.require()
         self.journal.rollouts(done, groups, credit)
         self.journal.metrics(row)
         self.progress.step(row)
-        last = done == self.config.train.steps
-        if last or (self.config.train.save_every and done % self.config.train.save_every == 0):
+        self._retention.note(row)
+        if is_due(done, self.config.train):
             self._save(done)
+            if self._retention.unknown(row):
+                self.progress.say(
+                    f"train.keep_best: step {done} has no {self.config.train.keep_best!r} in its metrics, and can't be the best"
+                )
+        self._guards.enforce()
 
-    def _save(self, done: int) -> Path:
-        worker = self.crew.local
-        folder = self.config.folder / "checkpoints"
-        state = {**worker.learner.state(), **self.source.state()}
-        return save_checkpoint(folder, done, worker.policy, state, self.config.train.keep_checkpoints)
+    def _save(self, done: int) -> None:
+        """Where it is not there already."""
+        worker, folder = self.crew.local, self.config.folder / "checkpoints"
+        if done not in map(step_of, checkpoints(folder)):
+            save_checkpoint(folder, done, worker.policy, {**worker.learner.state(), **self.source.state()})
+        self._retention.prune()
+
+    def _rescue(self, done: int) -> None:
+        """Of a policy that nobody is left to sample from; its learner has finished `done` steps. Its answers, where some wait, are lost."""
+        if not done or self.config.train.off_policy_steps:
+            return
+        try:
+            self._save(done)
+        except StorageError as failure:  # what ended the engine may have spoilt the GPU for the learner too
+            self.progress.say(f"{failure}; the checkpoint before it is used")
 
     def _held_out(self, done: int) -> dict[str, float]:
         """pass@1 on a slice of the held-out problems, where one is due."""
@@ -95,6 +155,12 @@ def parts(groups: Sequence[Group], count: int) -> list[Sequence[Group]]:
     count = min(count, len(groups))
     bounds = [len(groups) * index // count for index in range(count + 1)] if groups else []
     return [groups[start:end] for start, end in pairwise(bounds)]
+
+
+def _in_step(skipped: Skipped, cut: Sequence[Sequence[Group]]) -> list[tuple[int, int]]:
+    """Group, counted over all batches of the step, and place in it of the answers that an update was left out for."""
+    before = sum(len(part) for part in cut[: skipped.batch])
+    return [(before + group, row) for group, row in skipped.rows]
 
 
 def advantages(groups: Sequence[Group], samples: Sequence[Sample], values: Sequence[float]) -> list[list[float]]:

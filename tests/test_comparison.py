@@ -13,7 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 from test_cli import refused
-from test_pipeline import MICRO
+from test_pipeline import MICRO, rewarded
 from typer.testing import CliRunner
 
 from reasoning_rl import cli
@@ -204,7 +204,8 @@ def one_thread() -> Iterator[None]:
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """The third arm asks for more problems than there are."""
     arms = (*chosen_arms("smoke", ["grpo", "ppo"]), Arm("greedy", ("sampling.prompts_per_step=64",)))
-    return Plan(tmp_path_factory.mktemp("compared"), "smoke", (*MICRO, "train.eval_every=0"), arms, (0,))
+    folder = tmp_path_factory.mktemp("compared")
+    return Plan(folder, "smoke", (*MICRO, rewarded(folder), "train.eval_every=0"), arms, (0,))
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import TEXTS, tiny_policy
+from test_pipeline import rewarded
 from typer.testing import CliRunner, Result
 
 from reasoning_rl import cli, options
@@ -68,7 +69,7 @@ def test_a_model_folder_is_evaluated_without_training_or_data(model: Path, gsm8k
     assert {"samples.parquet", "problems.parquet", "report.json", "report.md"} <= {path.name for path in folder.iterdir()}
     assert list(pd.read_parquet(folder / "problems.parquet").problem_id) == ["gsm8k/test/0", "gsm8k/test/1", "gsm8k/test/2"]
     assert len(pd.read_parquet(folder / "samples.parquet")) == 3 * (2 + 1)  # two sampled, one greedy
-    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == ["eval"]
+    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == [".lock", "eval"]
 
 
 def test_a_report_says_what_was_asked_and_how(model: Path, gsm8k: Path, tmp_path: Path) -> None:
@@ -226,7 +227,7 @@ RUN = (
 
 
 def test_a_run_is_evaluated_on_suites_before_and_after_training_as_it_was_trained(model: Path, tmp_path: Path) -> None:
-    settings = (*RUN, f"policy.model={model}")
+    settings = (*RUN, f"policy.model={model}", rewarded(tmp_path))
     assert run("train", tmp_path, *settings).exit_code == 0
     done = run("eval", tmp_path, *settings, "--suite", "arithmetic", "--samples", 2, "--limit", 2, "eval.bootstrap=100")
     assert done.exit_code == 0, done.output

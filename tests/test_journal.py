@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import types
@@ -11,7 +12,7 @@ import pytest
 
 from reasoning_rl import journal
 from reasoning_rl.errors import ConfigError, RunError, StorageError
-from reasoning_rl.journal import Journal, read_metrics, rollout_steps, write_environment
+from reasoning_rl.journal import Journal, append_line, read_metrics, rollout_steps, write_environment
 from reasoning_rl.records import Completion, Group, Problem, Prompt, Score, Verdict
 
 
@@ -53,11 +54,46 @@ def test_a_resumed_run_forgets_what_came_after_its_checkpoint_and_the_torn_line(
         book.rollouts(step, [group("2")])
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "rew')
-    book.truncate(2)
+    book.faults(3, [group("2")], {(0, 0)})
+    assert [row["step"] for row in book.truncate(2)] == [1, 2]
     assert read_metrics(tmp_path)["step"].tolist() == [1, 2]
     assert list(rollout_steps(tmp_path)) == [1, 2]
+    assert not list((tmp_path / "faults").iterdir())
     book.metrics({"step": 3, "reward": 1.0})
     assert read_metrics(tmp_path)["step"].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("meddle", "there"), [("cut", "has 4 bytes"), ("append", r"has \d+ bytes"), ("remove", "is gone")])
+def test_a_file_that_others_change_meanwhile_is_not_written_on(meddle: str, there: str, tmp_path: Path) -> None:
+    book, path = Journal(tmp_path), tmp_path / "metrics.jsonl"
+    book.metrics({"step": 1, "reward": 0.0})
+    if meddle == "cut":
+        os.truncate(path, 4)
+    elif meddle == "append":
+        with path.open("a") as file:
+            file.write("?")
+    else:
+        path.unlink()
+    with pytest.raises(StorageError, match=rf"metrics\.jsonl {there}, but this run left it with \d+: something else changes its files"):
+        book.metrics({"step": 2, "reward": 0.0})
+
+
+def test_a_line_that_a_kill_tore_spoils_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "resumed.jsonl"
+    assert append_line(path, {"é": 1}) == len(b'{"\xc3\xa9": 1}\n')
+    os.truncate(path, 5)
+    append_line(path, {"step": 2})
+    assert path.read_text().splitlines() == ['{"é"', '{"step": 2}']
+
+
+def test_the_rows_behind_a_number_that_is_none_are_stored_as_rollouts_are(tmp_path: Path) -> None:
+    book = Journal(tmp_path)
+    groups = [group("1", "2"), group("3", "4")]
+    path = book.faults(7, groups, {(0, 1), (1, 0)})
+    assert path == tmp_path / "faults" / "step-00007.parquet"
+    found, whole = pd.read_parquet(path), pd.read_parquet(book.rollouts(7, groups))
+    assert found["completion"].tolist() == whole["completion"].tolist()[1:3]
+    assert list(found) == list(whole)
 
 
 def test_there_is_nothing_to_truncate_in_a_new_run(tmp_path: Path) -> None:

@@ -72,3 +72,66 @@ def test_built_in_head_room_is_said_and_only_there(tmp_path: Path) -> None:
     clean = ("data.arithmetic.direct_fraction=0", "data.arithmetic.slip_rate=0")
     assert not runfolder.note(config(tmp_path, *clean))
     assert not runfolder.note(config(tmp_path, "policy.model=some/model"))
+
+
+def test_more_steps_go_on_and_fewer_are_refused(tmp_path: Path) -> None:
+    begun(tmp_path)
+    runfolder.begin(config(tmp_path, "train.steps=9"), "must")
+    with pytest.raises(RunError, match=r"train\.steps: 4 there, 2 here"):
+        runfolder.begin(config(tmp_path, "train.steps=2"), "must")
+
+
+def test_what_changed_is_said_and_noted_where_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (tmp_path / "mine.py").write_text("# as it was")
+    mine = f"rewards.{tmp_path}/mine.py:mine=1"
+    begun(tmp_path, mine)
+    (tmp_path / "mine.py").write_text("# as it is")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    longer, said = config(tmp_path, mine, "train.steps=9", "train.keep_checkpoints=5", "eval.samples=9"), list[str]()
+    runfolder.go_on(longer, 2, said.append)
+    assert [line.partition(":")[0] for line in said] == [
+        "Goes on with another train.keep_checkpoints",
+        "Goes on with another train.steps",
+        f"Goes on with another files.{tmp_path}/mine.py",
+        "Goes on with another threads",
+    ]
+    assert said[-1].endswith("threads: '1' there, '2' here")
+    (noted,) = (json.loads(line) for line in (tmp_path / "one" / "resumed.jsonl").read_text().splitlines())
+    assert noted["step"] == 2
+    assert noted["settings"] == ["train.keep_checkpoints: 2 there, 5 here", "train.steps: 4 there, 9 here"]
+    assert load_config(tmp_path / "one" / "config.yaml") == longer
+
+
+def test_where_nothing_changed_nothing_is_said(tmp_path: Path) -> None:
+    begun(tmp_path)
+    said: list[str] = []
+    runfolder.go_on(config(tmp_path), 2, said.append)
+    assert said == []
+
+
+def test_a_damaged_environment_is_no_obstacle_but_said(tmp_path: Path) -> None:
+    begun(tmp_path)
+    (tmp_path / "one" / "environment.json").write_text("{")
+    said: list[str] = []
+    runfolder.go_on(config(tmp_path), 2, said.append)
+    assert said == ["Goes on with another environment: environment.json is missing or damaged"]
+
+
+def test_checkpoints_of_nobody_knows_which_run_are_not_gone_on_from(tmp_path: Path) -> None:
+    begun(tmp_path)
+    (tmp_path / "one" / "checkpoints" / "step-00002").mkdir(parents=True)
+    (tmp_path / "one" / "base.json").unlink()
+    runfolder.begin(config(tmp_path), "must")  # it is written again
+    (tmp_path / "one" / "config.yaml").unlink()
+    with pytest.raises(
+        RunError, match=r"one has checkpoints, but no config\.yaml to say of which run; put it back, or begin anew by --fresh"
+    ):
+        runfolder.begin(config(tmp_path), "auto")
+
+
+def test_who_has_the_folder_alone_finds_it_cleared_of_what_kills_left(tmp_path: Path) -> None:
+    begun(tmp_path)
+    (tmp_path / "one" / "checkpoints" / ".step-00002.7.tmp").mkdir(parents=True)
+    with runfolder.alone(config(tmp_path)):
+        assert not (tmp_path / "one" / "checkpoints" / ".step-00002.7.tmp").exists()

@@ -2,6 +2,7 @@
 
 from rich.console import Console
 
+from reasoning_rl.claim import claimed
 from reasoning_rl.comparison.arms import Plan
 from reasoning_rl.comparison.figures import standings
 from reasoning_rl.comparison.report import PASS_AT_1, write_report
@@ -13,13 +14,15 @@ from reasoning_rl.stages import sayer
 def compare_arms(plan: Plan, console: Console, *, report_only: bool = False) -> None:
     """Do what is not done yet, unless `report_only`, then write the report.
 
-    ConfigError before any run begins; RunError at the end where some failed, which the report says too.
+    ConfigError before any run begins, and RunError where another process is at work in the folder; RunError at the end where some runs
+    failed, which the report says too.
     """
     say = sayer(console)
     plan.check()
     if not report_only:
-        plan.save()
-        carry_out(plan, say)
+        with claimed(plan.out):
+            plan.save()
+            carry_out(plan, say)
     found = standings(plan)
     report = write_report(plan, found)
     for standing in found:

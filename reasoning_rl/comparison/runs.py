@@ -17,8 +17,8 @@ from reasoning_rl.comparison.arms import Arm, Plan
 from reasoning_rl.config import Config
 from reasoning_rl.errors import ReasoningRLError
 from reasoning_rl.eval.report import read_report
-from reasoning_rl.learner.checkpoint import checkpoints, step_of
 from reasoning_rl.recipes import load_config
+from reasoning_rl.stages import is_trained
 
 Say = Callable[[str], None]
 BASE = "base"
@@ -62,9 +62,7 @@ class Run:
 def _is_done(config: Config) -> bool:
     try:
         runfolder.refuse_other_settings(config)
-        done = checkpoints(config.folder / "checkpoints")
-        trained = not config.train.steps or (bool(done) and step_of(done[-1]) >= config.train.steps)
-        return trained and evalstage.evaluated(config)
+        return is_trained(config) and evalstage.evaluated(config)
     except ReasoningRLError:  # it is incomplete, damaged, or another's; the stages will say which
         return False
 

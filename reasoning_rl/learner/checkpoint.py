@@ -4,17 +4,19 @@ checkpoints/step-00050/    config.json, model.safetensors, tokenizer.json … as
                            adapter/: LoRA's adapters as peft loads them, where there are any; the weights beside them have them merged
                            training.pt: step, optimiser state, and where there are any the value model, the moved reference, the copies in
                            float32 of narrower weights, and answers that wait for their step (rollout/ahead.py)
+                           SHA256SUMS: of all these
 """
 
-import os
 import pickle
 import re
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoning_rl.errors import RunError, StorageError
+from reasoning_rl.checksums import damage, write_sums
+from reasoning_rl.errors import RunError, StorageError, first_line
+from reasoning_rl.files import discard, whole_folder
 
 if TYPE_CHECKING:
     from reasoning_rl.policy.policy import Policy
@@ -22,43 +24,64 @@ if TYPE_CHECKING:
 STATE_FILE = "training.pt"
 
 
-def save_checkpoint(folder: Path, step: int, policy: "Policy", state: Mapping[str, Any], keep: int) -> Path:
-    """Write `step-NNNNN` under `folder` at once, then remove all but the newest `keep`. `step` counts finished steps."""
+def save_checkpoint(folder: Path, step: int, policy: "Policy", state: Mapping[str, Any]) -> Path:
+    """Write `step-NNNNN` under `folder` at once. `step` counts finished steps."""
     import torch
-    from safetensors import SafetensorError
 
     target = folder / f"step-{step:05d}"
-    temporary = folder / f".{target.name}.tmp"
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+    with storing(target), whole_folder(target) as temporary:
         policy.save(temporary)
         torch.save({"step": step, **state}, temporary / STATE_FILE)
-        put_in_place(temporary, target)
-    except (OSError, RuntimeError, SafetensorError) as failure:  # torch and safetensors have words of their own for a full disk
-        raise StorageError(f"{target} can't be written: {failure}") from failure
-    finally:  # a signal too may have come in between
-        shutil.rmtree(temporary, ignore_errors=True)
-    for old in checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
+        write_sums(temporary)
     return target
 
 
-def put_in_place(temporary: Path, target: Path) -> None:
-    """Sync every file of a finished folder and give it its name."""
-    for path in temporary.rglob("*"):
-        if path.is_file():
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
-    if target.exists():
-        shutil.rmtree(target)
-    temporary.replace(target)
+@contextmanager
+def storing(target: Path) -> Iterator[None]:
+    """StorageError when the weights that are written inside can't be: torch and safetensors have words of their own for a full disk."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as failure:
+        raise StorageError(f"{target} can't be written: {first_line(failure)}") from failure
+
+
+def prune(folder: Path, kept: Collection[int]) -> None:
+    """Remove the checkpoints of all steps but these."""
+    for old in checkpoints(folder):
+        if step_of(old) not in kept:
+            discard(old)
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Finished ones, oldest first."""
-    found = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name) and (path / STATE_FILE).is_file()]
-    return sorted(found, key=step_of)
+    """Finished ones, oldest first, damaged ones too."""
+    return sorted((path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name)), key=step_of)
+
+
+def newest_whole(folder: Path, say: Callable[[str], None]) -> Path | None:
+    """The last checkpoint that is as it was written; damaged ones after it are told of. None when there is none at all.
+
+    RunError when all are damaged: to begin anew would delete what the run has recorded.
+    """
+    there = checkpoints(folder)
+    for checkpoint in reversed(there):
+        found = damage(checkpoint)
+        if found is None:
+            return checkpoint
+        say(f"{checkpoint} is damaged: {found}. The one before it is used")
+    if there:
+        raise RunError(f"{folder}: every checkpoint is damaged, of {', '.join(path.name for path in there)}; --fresh begins the run anew")
+    return None
+
+
+def set_aside(folder: Path, after: int) -> None:
+    """Give the checkpoints of later steps another name: they are damaged, and the run makes them anew."""
+    for later in checkpoints(folder):
+        if step_of(later) > after:
+            damaged = later.with_name(f"{later.name}.damaged")
+            discard(damaged)
+            later.replace(damaged)
 
 
 def step_of(checkpoint: Path) -> int:

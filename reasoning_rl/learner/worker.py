@@ -15,7 +15,7 @@ from reasoning_rl.config import ColdStartConfig, LearnerConfig, ObjectiveConfig,
 from reasoning_rl.data.store import load_demonstrations
 from reasoning_rl.data.tokenizer import load_tokenizer
 from reasoning_rl.errors import ConfigError
-from reasoning_rl.learner.checkpoint import load_state
+from reasoning_rl.learner.checkpoint import load_state, storing
 from reasoning_rl.learner.coldstart import Memory, cold_start
 from reasoning_rl.learner.learner import Learned, Learner, Models
 from reasoning_rl.learner.parallel import Ranks, join
@@ -90,7 +90,8 @@ class Warm:
         memory = Memory(self.tokens, self.policy.logits_mib)
         cold_start(policy, demonstrations, self.cold_start, seed=self.seed, memory=memory, ranks=worker.ranks, on_step=self.on_step)
         if worker.ranks.rank == 0:
-            policy.save(self.output)
+            with storing(self.output):
+                policy.save(self.output)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from reasoning_rl.config import EvalConfig, VerifierConfig
 from reasoning_rl.errors import ConfigError, DataError, EngineError, StorageError
 from reasoning_rl.eval import evaluate as module
 from reasoning_rl.eval.evaluate import evaluate, quick
-from reasoning_rl.eval.report import Report, read_report
+from reasoning_rl.eval.report import TABLES, Report, read_report
+from reasoning_rl.files import sha256_of
 from reasoning_rl.records import Completion, Problem, Prompt, Verdict
 from reasoning_rl.rewards.reward import Reward
 from reasoning_rl.rollout.engine import Sampling
@@ -167,7 +168,8 @@ def test_problems_are_asked_in_pieces(tmp_path: Path, monkeypatch: pytest.Monkey
     )
     assert heard == [(2, 4), (4, 4)]
     assert [len(asked) for asked, _ in engine.calls] == [2, 2, 2, 2]
-    assert pieces == whole
+    files = {name: sha256_of(tmp_path / "b" / "run" / name) for name in TABLES}
+    assert pieces == replace(whole, facts={**whole.facts, "files": files})  # samples.parquet has a row group a piece
     one, many = (pd.read_parquet(tmp_path / folder / "run" / "samples.parquet") for folder in "ab")
     order = ["problem_id", "kind", "sample"]
     pd.testing.assert_frame_equal(one.sort_values(order, ignore_index=True), many.sort_values(order, ignore_index=True))

@@ -52,7 +52,7 @@ class Run:
         for step in range(first, last):
             crew.everyone(Update([samples(self.objective)], step))
             if step == 0:
-                save_checkpoint(self.folder, step + 1, worker.policy, worker.learner.state(), keep=1)
+                save_checkpoint(self.folder, step + 1, worker.policy, worker.learner.state())
         assert worker.engine.version == last
         return {str(index): parameter.detach().clone() for index, parameter in enumerate(worker.learner.parameters)}
 

@@ -153,7 +153,7 @@ def test_a_resumed_run_learns_from_the_answers_that_were_waiting(apart: bool, po
         expected = ran(whole, ahead, range(5))
     with Ahead(part, 5, apart=apart) as ahead:
         ran(part, ahead, range(2))
-        saved = save_checkpoint(tmp_path, 2, policy, ahead.state(), keep=1)
+        saved = save_checkpoint(tmp_path, 2, policy, ahead.state())
     rest.version = 2
     with Ahead(rest, 5, apart=apart, state=load_state(saved)) as ahead:
         found = ran(rest, ahead, range(2, 5))
@@ -170,7 +170,7 @@ def test_numbers_of_numpys_in_a_verdict_do_not_spoil_a_checkpoint(policy: Policy
     world.verdict = verdict
     with Ahead(world, 2) as ahead:
         ahead.gather(0, unheard)
-        saved = save_checkpoint(tmp_path, 1, policy, ahead.state(), keep=1)
+        saved = save_checkpoint(tmp_path, 1, policy, ahead.state())
     with Ahead(world, 2, state=load_state(saved)) as ahead:
         (found,) = ahead.gather(1, unheard).kept[0].verdicts
     plain = Verdict(0.1, {"own": Score(0.1, reason="as it is", seconds=math.nan, strict=0.5)}, correct=True)
