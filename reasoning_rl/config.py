@@ -313,8 +313,17 @@ class LearnerConfig(Section):
     """π_old: as the engine reported it when it sampled (untruncated: top_p 1, top_k 0), or recomputed by the learner before it updates."""
     reference_every: NonNegativeInt = 0
     """Steps after which the policy as it is becomes the reference (iterative GRPO, DeepSeekMath §4.1.4); 0 keeps the first."""
+    halve_when_out_of_memory: bool = False
+    """Where an update runs out of memory before it has changed a weight, halve `tokens_per_microbatch` for the rest of the run and do it
+    again, down to the longest sample. Needs `processes` 1."""
     processes: Literal[1, 2, 3, 4] = 1
     """Data-parallel processes of one thread each; on two cores, 2 are faster than 1 with two threads."""
+
+    @model_validator(mode="after")
+    def _halved_alone(self) -> Self:
+        if self.halve_when_out_of_memory and self.processes > 1:
+            raise ValueError(f"halve_when_out_of_memory: needs processes 1, found {self.processes}, of which one alone may run out")
+        return self
 
 
 class TrainConfig(Section):
@@ -336,8 +345,41 @@ class TrainConfig(Section):
     save_every: NonNegativeInt = 50
     """Steps between checkpoints; the last step always has one."""
     keep_checkpoints: PositiveInt = 2
+    """How many of the newest stay."""
+    keep_best: str | None = None
+    """A column of metrics.jsonl, such as `eval/pass@1`: the checkpoint of the step where it is highest stays too."""
+    restarts: NonNegativeInt = 3
+    """How often a run starts its processes and its sampling engine anew when one of them has died, before it gives up."""
     trackers: list[Literal["tensorboard", "wandb", "trackio"]] = []
     """Beside metrics.jsonl, which is always written."""
+
+
+class GuardsConfig(Section):
+    """What a run watches itself for (docs/faq.md). A share that is null is not watched."""
+
+    nonfinite: Literal["stop", "skip"] = "stop"
+    """What becomes of a run whose loss, gradient or log-probabilities are not finite. Such an update is never made, and its samples are
+    written to `faults/`."""
+    most_skipped: PositiveInt = 3
+    """Steps in a row with a skipped update at which a run stops all the same."""
+    verifier_failures: Fraction | None = 0.05
+    """Share of a step's answers on which a verifier may fail, by `timeout` or `error`; a storm is more."""
+    verifier_storm: Literal["warn", "stop"] = "warn"
+    window: PositiveInt = 10
+    """Steps whose mean the guards below look at."""
+    reward_collapse: Fraction | None = 0.5
+    """Alarm where the mean reward has fallen from its best to below this share of it, by more than steps differ anyway. A best below 0
+    counts by its size: the fall is more than 1 minus this share of it."""
+    entropy_collapse: Fraction | None = 0.05
+    """Alarm where the policy's entropy is below this share of what it was in the first window."""
+    length_blow_up: Fraction | None = 0.5
+    """Alarm where more than this share of answers is cut off at the limit, and less than half as many end as in the first window."""
+
+    @model_validator(mode="after")
+    def _storms_known(self) -> Self:
+        if self.verifier_storm == "stop" and self.verifier_failures is None:
+            raise ValueError("verifier_storm: 'stop' needs a share in verifier_failures, found null")
+        return self
 
 
 class EvalConfig(Section):
@@ -395,6 +437,7 @@ class Config(Section):
     objective: ObjectiveConfig = ObjectiveConfig()
     learner: LearnerConfig = LearnerConfig()
     train: TrainConfig = TrainConfig()
+    guards: GuardsConfig = GuardsConfig()
     eval: EvalConfig = EvalConfig()
 
     @model_validator(mode="after")

@@ -5,7 +5,8 @@
     ├── DataError           3   a file, a row or a split of the data can't be used
     ├── ModelError          4   a model folder, tokenizer or context length doesn't fit
     ├── VerifierError       5   a verifier can't be found, loaded or called
-    ├── EngineError         6   the sampling engine is missing, died, or holds other weights
+    ├── EngineError         6   the sampling engine is missing, or holds other weights
+    │   └── EngineDied      6   it broke down, or a process of the crew has gone: starting anew may help
     ├── StorageError        7   a folder or file can't be read or written
     ├── RunError            8   a run is missing, incomplete, or belongs to another config
     └── TrainingError       9   a step gave a number that must not reach the weights
@@ -40,6 +41,10 @@ class EngineError(ReasoningRLError):
     exit_code = 6
 
 
+class EngineDied(EngineError):  # noqa: N818  # a death, which need not be an error of anybody's
+    """Nothing is wrong with what was asked. Whoever raises it can still be closed, and be made anew in the same process."""
+
+
 class StorageError(ReasoningRLError):
     exit_code = 7
 
@@ -50,6 +55,11 @@ class RunError(ReasoningRLError):
 
 class TrainingError(ReasoningRLError):
     exit_code = 9
+
+
+def is_out_of_memory(failure: BaseException) -> bool:
+    """Python's own error, or one of torch's, which is known by its name: torch may not be here. On a CPU torch has none but the text."""
+    return isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(failure)
 
 
 def first_line(failure: BaseException) -> str:

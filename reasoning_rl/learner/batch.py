@@ -4,7 +4,7 @@
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -14,6 +14,9 @@ from torch import Tensor
 from reasoning_rl.objectives.objective import Batch, Before, Credit
 from reasoning_rl.policy.packing import Packing, pack
 from reasoning_rl.records import Sample
+
+_FEWEST_TOKENS = 64
+"""Of a budget that is worth halving to: the model itself takes more memory than these."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,13 @@ def split(samples: Sequence[Sample], tokens: int, together: int = 1) -> Iterator
             part = part + piece
     if part:
         yield part
+
+
+def halved(tokens: int, samples: Iterable[Sample]) -> int | None:
+    """The next smaller budget of `split`; None where it is as small as makes sense: below the longest sample nothing more can be split."""
+    longest = max((len(sample.prompt_ids) + len(sample.completion_ids) for sample in samples), default=0)
+    smaller = max(tokens // 2, longest, _FEWEST_TOKENS)
+    return smaller if smaller < tokens else None
 
 
 def _longest(rows: Sequence[Sample]) -> int:

@@ -45,7 +45,7 @@ def cold_start(
 ) -> None:
     """Train in place for `config.steps` steps; `on_step` gets the step and its mean loss per token, in nats.
 
-    DataError without demonstrations, TrainingError when the loss stops being a number.
+    DataError without demonstrations, TrainingError when a loss or gradient is not finite, before it reaches the weights.
     """
     if not demonstrations:
         raise DataError("cold_start: the data have no demonstrations; set cold_start.enabled=false and name a pretrained policy.model")
@@ -57,9 +57,13 @@ def cold_start(
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * rate
-        loss = _step(policy, batch, optimizers, config.max_grad_norm, memory, ranks)
-        if not math.isfinite(loss):
-            raise TrainingError(f"cold start, step {step + 1}: the loss is {loss}; lower cold_start.learning_rate")
+        loss, norm = _step(policy, batch, optimizers, config.max_grad_norm, memory, ranks)
+        if not _finite(loss, norm):
+            raise TrainingError(
+                f"cold start, step {step + 1}: the loss is {loss} and the norm of its gradient {norm}, so this step was not made; "
+                "lower cold_start.learning_rate (with Muon cold_start.muon_learning_rate too) or cold_start.max_grad_norm, "
+                "or set policy.autocast=off"
+            )
         if on_step is not None:
             on_step(step, loss)
 
@@ -110,8 +114,8 @@ def make_optimizers(model: torch.nn.Module, config: ColdStartConfig) -> list[tor
 
 def _step(
     policy: Policy, batch: Sequence[Sample], optimizers: list[torch.optim.Optimizer], max_norm: float, memory: Memory, ranks: Ranks
-) -> float:
-    """One step on −Σ log π / tokens; every process takes its rows of the batch."""
+) -> tuple[float, float]:
+    """One step on −Σ log π / tokens, every process with its rows of the batch; none where loss or norm, which it returns, is not finite."""
     tokens = sum(len(sample.completion_ids) for sample in batch)
     parameters = [parameter for parameter in policy.model.parameters() if parameter.requires_grad]
     for parameter in parameters:
@@ -123,7 +127,13 @@ def _step(
         loss.backward()
         total += float(loss.detach())
     ranks.add_gradients(parameters)
-    torch.nn.utils.clip_grad_norm_(parameters, max_norm)
-    for optimizer in optimizers:
-        optimizer.step()
-    return ranks.add_numbers({"loss": total})["loss"]
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, max_norm))
+    loss_of_all = ranks.add_numbers({"loss": total})["loss"]
+    if _finite(loss_of_all, norm):
+        for optimizer in optimizers:
+            optimizer.step()
+    return loss_of_all, norm
+
+
+def _finite(*numbers: float) -> bool:
+    return all(map(math.isfinite, numbers))

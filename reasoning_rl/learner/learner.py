@@ -3,10 +3,10 @@
 Weights are computed over the whole optimiser batch before anything is split, so micro-batches and processes only add up.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, product
 from statistics import fmean
 from typing import Any
 
@@ -14,15 +14,16 @@ import torch
 from torch import Tensor
 
 from reasoning_rl.config import LearnerConfig
-from reasoning_rl.errors import EngineError, TrainingError
-from reasoning_rl.learner.batch import MicroBatch, credited, key_of, micro_batch, padded, share, split, told
+from reasoning_rl.errors import EngineError, is_out_of_memory
+from reasoning_rl.learner.batch import MicroBatch, credited, halved, key_of, micro_batch, padded, share, split, told
 from reasoning_rl.learner.mismatch import Mismatch
+from reasoning_rl.learner.offenders import Skipped, offenders
 from reasoning_rl.learner.optimizers import Masters, make_optimizer
 from reasoning_rl.learner.parallel import ALONE, Ranks
 from reasoning_rl.learner.schedule import warmup_then_linear
+from reasoning_rl.learner.tally import BUDGET, Tally, amiss, padding, sums
 from reasoning_rl.objectives.objective import Batch, Before, Loss, Now, Objective
 from reasoning_rl.policy.logprobs import LOGITS_MIB, token_logprobs
-from reasoning_rl.policy.packing import Packing
 from reasoning_rl.policy.policy import Policy
 from reasoning_rl.policy.values import ValueModel
 from reasoning_rl.records import Sample
@@ -44,6 +45,8 @@ class Learned:
     metrics: dict[str, float]
     advantages: list[list[float]]
     """Of each batch, each sample's mean over its tokens."""
+    skipped: tuple[Skipped, ...] = ()
+    """Updates that were not made."""
 
 
 class Learner:
@@ -63,6 +66,8 @@ class Learner:
         """`temperature` is that of sampling, and π the distribution at it, before any top-p or top-k. `steps`: length of the schedule."""
         self.models, self.objective, self.config, self.ranks = models, objective, config, ranks
         self._steps, self._temperature, self._logits_mib = steps, temperature, logits_mib
+        self._tokens, self._stepped = config.tokens_per_microbatch, False
+        self._together = 2 if "pairs" in objective.needs else 1
         self._masters = Masters()
         stepped = self._masters.of if config.master_weights else list
         self.parameters = stepped(_trained(models.policy.model.parameters()))
@@ -74,25 +79,59 @@ class Learner:
     def update(self, batches: Sequence[Sequence[Sample]], step: int) -> Learned:
         """One optimiser step per batch and epoch. Metrics are means over tokens of what the objective reports, and the gradient norm.
 
-        Empty batches (no group carried a signal) leave the weights alone. TrainingError if the loss or gradient is not finite.
+        Empty batches (no group carried a signal) leave the weights alone, and so does one with a loss, gradient or log-probability that is
+        not finite: see `Learned.skipped`. Out of memory, it begins anew with half the token budget if the config says so.
         """
+        while (learned := self._tried(batches, step)) is None:
+            self._make_room()
+        return learned
+
+    def _tried(self, batches: Sequence[Sequence[Sample]], step: int) -> Learned | None:
+        """None when memory was short and the budget is smaller now. An update that has changed a weight can't begin anew."""
+        self._stepped = False
+        try:
+            return self._updated(batches, step)
+        except (RuntimeError, MemoryError) as failure:
+            smaller = halved(self._tokens, chain.from_iterable(batches))
+            allowed = self.config.halve_when_out_of_memory and self.ranks.size == 1 and not self._stepped
+            if not (allowed and smaller and is_out_of_memory(failure)):
+                raise
+            self._tokens = smaller
+        return None
+
+    def _make_room(self) -> None:
+        """After a failure whose tensors are gone with it."""
+        self.optimizer.zero_grad()
+        self.models.policy.model.zero_grad()  # where masters are stepped, those of the weights themselves
+        if self.models.value is not None:
+            self.models.value.zero_grad()
+        if self.models.policy.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _updated(self, batches: Sequence[Sequence[Sample]], step: int) -> Learned:
         share_of_rate = warmup_then_linear(step, self._steps, warmup=self.config.warmup_steps, final=self.config.final_fraction)
         for group, (_, rate) in zip(self.optimizer.param_groups, self._rated, strict=True):
             group["lr"] = rate * share_of_rate
         self._begin(step)
         on_policy = len(batches) * self.config.epochs == 1
         prepared = [self._prepare(samples, on_policy) for samples in batches]
-        totals: Counter[str] = Counter()
-        mismatch = Mismatch()
-        for epoch in range(self.config.epochs):
-            for samples, (micro_batches, _advantages) in zip(batches, prepared, strict=True):
-                if samples:
-                    seen = Mismatch() if epoch else mismatch  # later, what there is to see is how far the policy has moved
-                    totals.update(self._optimise(micro_batches, step, seen))
-        updates = self.config.epochs * sum(bool(samples) for samples in batches)
-        followed = {"learning_rate": self.config.learning_rate * share_of_rate}
-        metrics = {**_means(totals, updates), **mismatch.metrics(self.ranks), **followed}
-        return Learned(metrics, [advantages for _, advantages in prepared])
+        tally = Tally()
+        skipped: list[Skipped] = []
+        for epoch, (index, samples) in product(range(self.config.epochs), enumerate(batches)):
+            if samples:
+                micro_batches, mismatch = prepared[index][0], Mismatch()
+                totals = self._optimise(micro_batches, mismatch)
+                if found := amiss(totals):
+                    skipped.append(Skipped(index, found, self._offenders(samples, micro_batches)))
+                else:
+                    tally.add(totals, mismatch if epoch == 0 else None)  # later, there is to see how far the policy has moved
+        followed = {"learning_rate": self.config.learning_rate * share_of_rate, **self._budget()}
+        metrics = {**tally.metrics(len(skipped), self.ranks), **followed}
+        return Learned(metrics, [advantages for _, advantages in prepared], tuple(skipped))
+
+    def _budget(self) -> dict[str, float]:
+        """`guards/token_budget`, where it is smaller than the config's."""
+        return {BUDGET: self._tokens} if self._tokens < self.config.tokens_per_microbatch else {}
 
     def _begin(self, step: int) -> None:
         """π_ref ← π_θ where it is due: iterative GRPO, DeepSeekMath, arXiv:2402.03300, §4.1.4 and Algorithm 1."""
@@ -106,8 +145,7 @@ class Learner:
     def _prepare(self, samples: Sequence[Sample], on_policy: bool) -> tuple[list[MicroBatch], list[float]]:
         """This process's micro-batches, with what must come from before the update, and all samples' advantages."""
         own = share(samples, self.ranks.rank, self.ranks.size)
-        together = 2 if "pairs" in self.objective.needs else 1
-        parts = split(own, self.config.tokens_per_microbatch, together)
+        parts = split(own, self._tokens, self._together)
         micros = [self._before_update(micro_batch(part, self.models.policy.device), on_policy) for part in parts]
         if samples and "before" in self.objective.needs:
             return self._credited(samples, micros)
@@ -145,34 +183,49 @@ class Learner:
         by_key = dict(zip(map(key_of, samples), given, strict=True))
         return [credited(micro, by_key) for micro in micros], [float(credit.advantage_T.mean()) for credit in given]
 
-    def _optimise(self, micro_batches: Sequence[MicroBatch], step: int, mismatch: Mismatch) -> dict[str, float]:
+    def _optimise(self, micro_batches: Sequence[MicroBatch], mismatch: Mismatch) -> dict[str, float]:
+        """An optimiser step, unless its totals are amiss."""
         self.optimizer.zero_grad(set_to_none=False)
-        sums: Counter[str] = Counter()
+        own: Counter[str] = Counter()
         for micro in micro_batches:
-            loss, batch = self._loss(micro, mismatch)
+            loss, batch, logp_BT = self._loss(micro, mismatch)
             loss.value.backward()
-            sums.update({**_sums(loss, batch), **_padding(micro.packing)})
+            own.update({**sums(loss, batch, logp_BT), **padding(micro.packing)})
         self.ranks.add_gradients([*self.parameters, *self.value_parameters])
-        totals = self.ranks.add_numbers(sums)
-        norms = {"grad_norm": self._clip(self.parameters)}
+        totals = {**self.ranks.add_numbers(own), "grad_norm": self._clip(self.parameters)}
         if self.value_parameters:
-            norms["value/grad_norm"] = self._clip(self.value_parameters)
-        if not all(map(math.isfinite, (*norms.values(), totals["loss"]))):
-            said = ", ".join(f"{name} {value}" for name, value in norms.items())
-            raise TrainingError(
-                f"step {step + 1}: loss {totals['loss']}, {said}; this update was not made, and the last checkpoint is good"
-            )
-        self.optimizer.step()
-        self._masters.publish()
+            totals["value/grad_norm"] = self._clip(self.value_parameters)
+        if not amiss(totals):
+            self._stepped = True
+            self.optimizer.step()
+            self._masters.publish()
         if self.models.policy.device.type == "cuda":
             self.optimizer.zero_grad()  # the sampler needs the room; the next backward makes them anew
-        return {**totals, **norms}
+        return totals
+
+    def _offenders(self, samples: Sequence[Sample], micro_batches: Sequence[MicroBatch]) -> tuple[tuple[int, int], ...]:
+        """Those of all processes; every sample, where each is sound by itself."""
+        own = offenders(micro_batches, self._together, self._broken)
+        self.optimizer.zero_grad()
+        found = self.ranks.merge(dict.fromkeys(own, True))
+        return tuple(sorted(found or map(key_of, samples)))
+
+    def _broken(self, micro: MicroBatch) -> bool:
+        """Whether these rows by themselves have a loss, gradient or log-probability that is not finite."""
+        self.optimizer.zero_grad()
+        loss, batch, logp_BT = self._loss(micro, Mismatch())
+        loss.value.backward()
+        norms = {"grad_norm": self._clip(self.parameters), "value/grad_norm": self._clip(self.value_parameters)}
+        return bool(amiss({**sums(loss, batch, logp_BT), **norms}))
 
     def _clip(self, parameters: Sequence[Tensor]) -> float:
         return float(torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm))
 
-    def _loss(self, micro: MicroBatch, mismatch: Mismatch) -> tuple[Loss, Batch]:
-        """The loss, and what it was computed from. `mismatch` hears of the policy before the update, or if that wasn't asked, as it is."""
+    def _loss(self, micro: MicroBatch, mismatch: Mismatch) -> tuple[Loss, Batch, Tensor]:
+        """The loss, and what it was computed from, log-probabilities last.
+
+        `mismatch` hears of the policy before the update, or if that wasn't asked, as it is.
+        """
         batch = micro.batch
         logp_BT, entropy_BT = self._forward(self.models.policy, micro)
         now = Now(logp_BT, entropy_BT, self._values(micro))
@@ -181,7 +234,7 @@ class Learner:
         asked = self.objective.uses_old_policy or "before" in self.objective.needs  # else `old_logp_BT` holds zeros
         before_BT = batch.old_logp_BT if asked and self.config.old_logprobs == "learner" else logp_BT
         mismatch.add(before_BT, batch.sampled_logp_BT, batch.mask_BT)
-        return self.objective.loss(now, batch), batch
+        return self.objective.loss(now, batch), batch, logp_BT
 
     def _forward(self, policy: Policy, micro: MicroBatch) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropies, (B, T) each."""
@@ -202,11 +255,13 @@ class Learner:
         reference, value = self.models.reference, self.models.value
         moved = {"reference": reference.model.state_dict()} if reference and self.config.reference_every else {}
         learned = {"value": value.state_dict()} if value else {}
-        return {"optimizer": self.optimizer.state_dict(), **self._masters.state(), **moved, **learned}
+        return {"optimizer": self.optimizer.state_dict(), **self._masters.state(), **moved, **learned, **self._budget()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
         self._masters.load_state(state)
+        if self.config.halve_when_out_of_memory:
+            self._tokens = min(self.config.tokens_per_microbatch, state.get(BUDGET, self._tokens))
         if "reference" in state and self.models.reference:
             self.models.reference.model.load_state_dict(state["reference"])
         if "value" in state and self.models.value:
@@ -215,30 +270,3 @@ class Learner:
 
 def _trained(parameters: Iterable[Tensor]) -> list[Tensor]:
     return [parameter for parameter in parameters if parameter.requires_grad]
-
-
-def _sums(loss: Loss, batch: Batch) -> dict[str, float]:
-    """Numbers that add up over micro-batches and processes."""
-    sums = {name: float(value) for name, value in loss.sums.items()}
-    return {**sums, "loss": float(loss.value.detach()), "tokens": float(batch.mask_BT.sum())}
-
-
-def _padding(packing: Packing) -> dict[str, float]:
-    """What was computed for nothing: filler of the flat row, and empty cells of attention. The totals beside them are _SHARES'."""
-    filler, empty = len(packing.ids_N) - packing.real, packing.cells - packing.real
-    return {"learner/padding": filler, "flat": len(packing.ids_N), "learner/attention_padding": empty, "cells": packing.cells}
-
-
-_PER_UPDATE = frozenset(["loss", "grad_norm", "value/grad_norm"])
-_SHARES = {"learner/padding": "flat", "learner/attention_padding": "cells"}
-
-
-def _means(totals: Mapping[str, float], updates: int) -> dict[str, float]:
-    if not updates:
-        return {"loss": 0.0, "grad_norm": 0.0, "learner/tokens": 0.0}
-    tokens = totals["tokens"]
-    per_update = {name: totals[name] / updates for name in _PER_UPDATE & totals.keys()}
-    shares = {name: totals[name] / totals[whole] for name, whole in _SHARES.items()}
-    others = _PER_UPDATE | {"tokens", *_SHARES, *_SHARES.values()}
-    per_token = {name: value / tokens for name, value in totals.items() if name not in others}
-    return {**per_update, **per_token, **shares, "learner/tokens": tokens / updates}

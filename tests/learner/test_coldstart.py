@@ -78,6 +78,20 @@ def test_a_loss_that_is_not_a_number_is_an_error(policy: Policy) -> None:
         cold_start(policy, DEMONSTRATIONS, config(), seed=0)
 
 
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(policy: Policy, optimizer: str) -> None:
+    """Though the loss is, and though it is the last step, after which no loss would tell."""
+    before = [parameter.clone() for parameter in policy.model.parameters()]
+    policy.model.get_output_embeddings().weight.register_hook(lambda gradient: gradient * torch.inf)
+    made: list[int] = []
+    with pytest.raises(
+        TrainingError, match=r"step 1: the loss is \d.* its gradient (nan|inf), so this step was not made; lower cold_start"
+    ):
+        cold_start(policy, DEMONSTRATIONS, config(steps=1, optimizer=optimizer), seed=0, on_step=lambda step, _: made.append(step))
+    assert made == []
+    assert all(torch.equal(old, new) for old, new in zip(before, policy.model.parameters(), strict=True))
+
+
 def test_micro_batches_change_nothing(tokenizer_folder: str) -> None:
     made = [tiny_policy(tokenizer_folder) for _ in range(2)]
     for policy, tokens in zip(made, (10, 10_000), strict=True):

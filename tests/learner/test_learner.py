@@ -1,6 +1,5 @@
-"""The update is that of the whole batch however it is split, and refuses numbers that must not reach the weights."""
+"""The update is that of the whole batch however it is split."""
 
-import math
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -11,7 +10,7 @@ import torch
 from conftest import tiny_policy
 
 from reasoning_rl.config import LearnerConfig, ObjectiveConfig
-from reasoning_rl.errors import EngineError, TrainingError
+from reasoning_rl.errors import EngineError
 from reasoning_rl.learner.learner import Learner, Models
 from reasoning_rl.objectives import build
 from reasoning_rl.policy.logprobs import token_logprobs
@@ -240,13 +239,10 @@ def test_a_renewed_reference_survives_a_checkpoint(tokenizer_folder: str) -> Non
     assert later.update([samples], 5).metrics == one.update([samples], 5).metrics
 
 
-def test_a_gradient_that_is_not_a_number_never_reaches_the_weights(policy: Policy) -> None:
-    one = learner(policy)
-    before = [parameter.clone() for parameter in one.parameters]
-    broken = [replace(sample, weight=math.nan) for sample in arranged()]
-    with pytest.raises(TrainingError, match="step 4: loss nan"):
-        one.update([broken], 3)
-    assert all(torch.equal(old, new) for old, new in zip(before, one.parameters, strict=True))
+def test_metrics_stand_in_one_order_whatever_the_hash_seed(policy: Policy) -> None:
+    names = list(learner(policy).update([arranged()], 0).metrics)
+    assert names[:2] == ["loss", "grad_norm"]
+    assert names[-2:] == ["guards/skipped_updates", "learning_rate"]
 
 
 def test_the_learning_rate_follows_the_step(policy: Policy) -> None:
