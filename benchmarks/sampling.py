@@ -117,7 +117,8 @@ def vllm(stack: ExitStack, config: Config, model: str, prompts: Sequence[Prompt]
     """Our engine, and the vLLM inside it."""
     from vllm.inputs import tokens_input
 
-    from reasoning_rl.rollout.vllm import VLLMEngine, _request, _threads
+    from reasoning_rl.rollout.vllm import VLLMEngine, _request
+    from reasoning_rl.rollout.vllm_process import threaded
 
     cores = os.cpu_count() or 1
     policy = load_policy(model, config.policy)
@@ -135,7 +136,7 @@ def vllm(stack: ExitStack, config: Config, model: str, prompts: Sequence[Prompt]
 
     def bare(seed: int) -> int:
         engine._running.reset_prefix_cache()
-        with _threads(cores):
+        with threaded(cores):
             inputs = [tokens_input(list(prompt.token_ids)) for prompt, _ in places]
             outputs = engine._running.generate(inputs, requests[seed], use_tqdm=False)
         return sum(len(output.outputs[0].token_ids) for output in outputs)

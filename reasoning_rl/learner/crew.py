@@ -5,15 +5,12 @@ summed over workers by torch.distributed, so all of them take the same step. On 
 worker with two threads.
 """
 
-import multiprocessing
 import os
 import tempfile
-import traceback
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -21,64 +18,48 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from reasoning_rl.errors import EngineError, ReasoningRLError
+from reasoning_rl.learner.process import Other, UnforeseenError
 from reasoning_rl.records import Completion, Prompt
 from reasoning_rl.rollout.engine import OnFinished, Sampling, renumbered
-from reasoning_rl.signals import ignoring_interrupts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from reasoning_rl.learner.worker import Worker
 
-
 _LAST_WORDS_S = 1.0
 """How long a worker that broke off a collective is given to say why."""
 
 
-@dataclass(frozen=True)
-class _Failed:
-    """An exception of another process: itself if it is ours, since others may not survive the journey, and its traceback."""
-
-    error: ReasoningRLError | None
-    text: str
-
-
 class Crew:
-    """`processes` workers under one roof; also an Engine. Close it, or use it as a context manager."""
+    """`processes` workers under one roof; also an Engine. Close it, or use it as a context manager. After EngineDied, make another."""
 
     def __init__(self, processes: int = 1) -> None:
-        self._processes: list[BaseProcess] = []
-        self._pipes: list[Connection] = []
+        self._others: list[Other] = []
+        self._at_work = True
         self._threads = torch.get_num_threads()
         self._folder = tempfile.TemporaryDirectory(prefix="reasoning-rl-")
-        if processes > 1:
-            self._start(processes)
+        try:
+            self.local = self._started(processes)
+        except BaseException:
+            self._end()
+            raise
+        self._at_work = False
+
+    def _started(self, processes: int) -> "Worker":
+        """The worker of this process, when the others have started too."""
         from reasoning_rl.learner.worker import Worker
 
-        self.local = Worker(0, processes, Path(self._folder.name) / "rendezvous")
-
-    def _start(self, processes: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        threads = os.environ.get("OMP_NUM_THREADS")
-        os.environ["OMP_NUM_THREADS"] = "1"  # inherited; two processes with two threads each would fight over two cores
-        for rank in range(1, processes):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(rank, processes, self._folder.name, theirs), daemon=True)
-            with ignoring_interrupts():
-                process.start()
-            theirs.close()
-            self._processes.append(process)
-            self._pipes.append(ours)
-        for pipe in self._pipes:
-            self._receive(pipe)  # it has started: nobody waits in vain for a process that died of its imports
-        if threads is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = threads
+        with _one_thread_each():
+            for rank in range(1, processes):
+                self._others.append(Other(rank, processes, self._folder.name))
+            for other in self._others:
+                other.receive()
+        return Worker(0, processes, Path(self._folder.name) / "rendezvous")
 
     @property
     def size(self) -> int:
-        return 1 + len(self._processes)
+        return 1 + len(self._others)
 
     @property
     def apart(self) -> bool:
@@ -90,20 +71,41 @@ class Crew:
         return self.each([work] * self.size, mine=mine)
 
     def each(self, works: "Sequence[Callable[[Worker], Any]]", *, mine: "Callable[[Worker], Any] | None" = None) -> list[Any]:
-        """One piece of work for each worker, by rank; results by rank. An error of any worker is raised here."""
-        for pipe, work in zip(self._pipes, works[1:], strict=True):
-            self._send(pipe, work)
+        """One piece of work for each worker, by rank; results by rank. An error of any worker is raised here, EngineDied if one is gone."""
+        if self._others and self._at_work:
+            raise EngineError(
+                "work of this crew was broken off, and what comes of it could be taken for results; close it and make another"
+            )
+        self._at_work = True
+        for other, work in zip(self._others, works[1:], strict=True):
+            other.send(work)
+        results = self._together(mine or works[0])
+        self._at_work = False
+        return results
+
+    def _together(self, mine: "Callable[[Worker], Any]") -> list[Any]:
+        """What comes of it here and elsewhere."""
         try:
-            first = (mine or works[0])(self.local)
-        except RuntimeError:
+            return [mine(self.local), *self._results()]
+        except (RuntimeError, UnforeseenError):
             self._raise_theirs()  # if another's end of a collective is gone, its error is the one to tell
             raise
-        return [first, *(self._receive(pipe) for pipe in self._pipes)]
+
+    def _results(self) -> list[Any]:
+        """Of the others, by rank. Who is gone is noticed while the rest still work."""
+        waiting: dict[Any, Other] = {other.pipe: other for other in self._others}
+        results: dict[int, Any] = {}
+        while waiting:
+            for pipe in wait(list(waiting)):
+                other = waiting.pop(pipe)
+                results[other.rank] = other.receive()
+        return [results[other.rank] for other in self._others]
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: OnFinished | None = None) -> list[list[Completion]]:
         """See Engine. `on_finished` hears of what this process samples."""
         from reasoning_rl.learner.worker import Generate
 
+        on_finished = self._watched(on_finished)
         if self.local.engine.for_all:
             return self.local.engine.generate(prompts, sampling, on_finished)
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index].token_ids))
@@ -119,43 +121,45 @@ class Crew:
 
         self.everyone(LoadWeights(dict(named_tensors), version))
 
-    def _send(self, pipe: Connection, work: Any) -> None:
-        try:
-            pipe.send(work)
-        except (BrokenPipeError, OSError) as failure:
-            self._raise_theirs()
-            raise EngineError(f"a worker process has ended: {failure}") from failure
+    def _watched(self, on_finished: OnFinished | None) -> OnFinished | None:
+        """Looks after the others with every answer: the last may take long, and would be for nothing."""
+        if not self._others:
+            return on_finished
 
-    def _receive(self, pipe: Connection) -> Any:
-        try:
-            result = pipe.recv()
-        except (EOFError, OSError) as failure:
-            raise EngineError("a worker process has ended without a word; was it killed for memory?") from failure
-        if isinstance(result, _Failed):
-            raise result.error or EngineError(f"in a worker process: {result.text}")
-        return result
+        def hear(index: int, row: int, completion: Completion) -> None:
+            for other in self._others:
+                other.require_alive()
+            if on_finished:
+                on_finished(index, row, completion)
+
+        return hear
 
     def _raise_theirs(self) -> None:
-        for pipe in self._pipes:
-            if pipe.poll(_LAST_WORDS_S):
-                self._receive(pipe)
+        """What has gone wrong elsewhere, if anything. Broken collectives of others come last: they have a reason that somebody knows."""
+        errors: list[Exception] = []
+        for other in self._others:
+            if other.pipe.poll(_LAST_WORDS_S):
+                try:
+                    other.receive()
+                except (ReasoningRLError, MemoryError) as failure:
+                    errors.append(failure)
+        if errors:
+            raise min(errors, key=lambda error: isinstance(error, UnforeseenError))
 
     def close(self) -> None:
-        """End the other processes; those that don't end are killed."""
-        for pipe in self._pipes:
-            pipe.close()
+        """End the other processes; those that don't end are killed, and at once those whose work was broken off."""
+        for other in self._others:
+            other.dismiss(at_once=self._at_work)
         try:
             self.local.close()
         finally:
             self._end()
 
     def _end(self) -> None:
-        for process in self._processes:
-            process.join(timeout=5)
-            if process.is_alive():
-                process.kill()
-                process.join()
-        self._pipes, self._processes = [], []
+        for other in self._others:
+            other.dismiss(at_once=self._at_work)
+            other.end()
+        self._others = []
         torch.set_num_threads(self._threads)
         self._folder.cleanup()
 
@@ -166,23 +170,15 @@ class Crew:
         self.close()
 
 
-def _serve(rank: int, size: int, folder: str, pipe: Connection) -> None:
-    """The life of another process: do what comes through the pipe until it closes."""
-    from reasoning_rl.learner.worker import Worker
-
-    pipe.send("started")
-    worker = Worker(rank, size, Path(folder) / "rendezvous")
-    while True:
-        try:
-            work = pipe.recv()
-        except (EOFError, OSError):
-            break
-        try:
-            result = work(worker)
-        except Exception as failure:  # noqa: BLE001  # whatever it is belongs to the process that asked
-            result = _Failed(failure if isinstance(failure, ReasoningRLError) else None, traceback.format_exc())
-        with suppress(OSError):  # the first process is gone: the next read says so
-            pipe.send(result)
-        if isinstance(result, _Failed):
-            break  # ends this worker's side of the collectives, so that the others don't wait
-    worker.close()
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """For processes started inside: two with two threads each would fight over two cores."""
+    threads = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        if threads is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = threads

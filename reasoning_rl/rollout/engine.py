@@ -53,14 +53,15 @@ class Engine(Protocol):
         """`sampling.n` completions of each prompt, in the order of the prompts.
 
         `on_finished` is called from this thread, once at most for each completion, in any order: an engine that knows of some only at the
-        end leaves them out. Raises EngineError when a prompt and `max_tokens` don't fit into the context together.
+        end leaves them out. Raises EngineError when a prompt and `max_tokens` don't fit into the context together, EngineDied when the
+        engine breaks down: then all there is left to do is to close it, and to make another.
         """
 
     def load_weights(self, named_tensors: "Iterable[tuple[str, Tensor]]", version: int) -> None:
         """Take every tensor of the policy's state dict; completions carry `version` from here on."""
 
     def close(self) -> None:
-        """Free what the engine holds. Calling it twice does no harm."""
+        """Free what the engine holds, be it dead or alive. Calling it twice does no harm."""
 
 
 class SharedEngine(Engine, Protocol):

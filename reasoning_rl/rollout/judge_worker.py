@@ -38,13 +38,21 @@ class Job:
 
 
 def main(connection: int, progress: int) -> None:
-    """Entry of the process, with two descriptors. Ctrl-C is the parent's business; what verifiers print must not reach its output."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Entry of the process, with two descriptors. Signals are the parent's business; what verifiers print must not reach its output."""
+    _leave_signals_to_parent()
     os.dup2(2, 1)
     with Connection(connection) as parent:
         serve(parent, progress, limit=True)
     sys.stderr.flush()
     os._exit(0)  # threads of a user's verifier must not keep the process alive
+
+
+def _leave_signals_to_parent() -> None:
+    """It held Ctrl-C and SIGTERM back for this process; what a user's verifier starts can be ended by them as anywhere."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        signal.signal(number, lambda *_: None)  # a handler ends with `exec`, where a signal that is ignored stays so
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 
 def serve(connection: Connection, progress: int, *, limit: bool) -> None:

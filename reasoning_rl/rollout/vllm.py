@@ -6,31 +6,26 @@ until its model is seen to compute with them. While the learner works, it gives 
 """
 
 import gc
-import logging
 import os
-import random
-import warnings
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from reasoning_rl.config import SamplingConfig, VLLMConfig
-from reasoning_rl.errors import EngineError, first_line
+from reasoning_rl.errors import EngineDied, EngineError, first_line, is_out_of_memory
 from reasoning_rl.policy.policy import Policy
 from reasoning_rl.records import Completion, Prompt
 from reasoning_rl.rollout.engine import VLLM_HELP, OnFinished, Sampling, require_room, require_same_names, texts_of
 from reasoning_rl.rollout.fingerprint import differences
 from reasoning_rl.rollout.randomness import generator
+from reasoning_rl.rollout.vllm_process import clear_away, threaded, undisturbed
 
 if TYPE_CHECKING:
     from vllm import LLM, RequestOutput, SamplingParams
 
-_QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"}
-"""Unless the user has it otherwise: a run has lines of its own, and reports to nobody."""
 _CPU_BLOCK = 32
 """Tokens in a block of the attention cache, the fewest a CPU allows. Whole blocks are shared, and few prompts fill vLLM's own of 128."""
 _BATCHED_TOKENS = 8192
@@ -54,9 +49,9 @@ class VLLMEngine:
         self.policy, self.version = policy, 0
         self._config, self._dtype = config.vllm, _dtype(policy, config.vllm)
         self._threads = threads or torch.get_num_threads()
-        self._ready = self._asleep = self._taken = False
+        self._ready = self._asleep = self._taken = self._dead = False
         self._shapes = {name: tensor.shape for name, tensor in policy.weights()}
-        with _threads(self._threads):
+        with threaded(self._threads):
             self._llm: LLM | None = _started(model, config, self._dtype, revision, policy.context)
         self.context = min(policy.context, self._running.model_config.max_model_len)
 
@@ -69,15 +64,17 @@ class VLLMEngine:
     def _running(self) -> "LLM":
         if self._llm is None:
             raise EngineError("this vLLM engine is closed")
+        if self._dead:
+            raise EngineDied("this vLLM has died before; close it and start another")
         return self._llm
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: OnFinished | None = None) -> list[list[Completion]]:
-        """See Engine."""
+        """See Engine. Running out of memory is no death: torch's own error says so."""
         if not self._ready:
             raise EngineError(f"vLLM has had no weights since it gave up those of version {self.version}; load_weights comes first")
         self.require_fit(prompts, sampling.max_tokens)
         made: dict[int, Completion] = {}
-        with _threads(self._threads):
+        with threaded(self._threads):
             for place, completion in self._finished(prompts, sampling):
                 made[place] = completion
                 if on_finished:
@@ -105,23 +102,43 @@ class VLLMEngine:
 
     def close(self) -> None:
         """See Engine."""
-        if self._llm is not None:
-            self._llm.llm_engine.engine_core.shutdown()
-            self._llm, self._ready = None, False
+        llm, self._llm, self._ready = self._llm, None, False
+        if llm is None:
+            return
+        try:
+            llm.llm_engine.engine_core.shutdown()
+        except Exception:  # a dead one may fail at anything
+            if not self._dead:
+                raise
+            clear_away()
+        finally:
+            del llm
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
     def _finished(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
         """Completions as they come, each with its place when those of all prompts stand in a row."""
-        engine = self._running.llm_engine
         try:
             self._ask(prompts, sampling)
-            while engine.has_unfinished_requests():
-                done = [output for output in engine.step() if output.finished]
+            while self._running.llm_engine.has_unfinished_requests():
+                done = self._stepped()
                 yield from zip((int(output.request_id) for output in done), self._completions(done), strict=True)
         finally:  # nothing is left to run if the caller breaks off
-            engine.abort_request([str(place) for place in range(len(prompts) * sampling.n)])
+            if not self._dead:
+                self._running.llm_engine.abort_request([str(place) for place in range(len(prompts) * sampling.n)])
+
+    def _stepped(self) -> "list[RequestOutput]":
+        """What a forward pass has finished. Whatever vLLM raises inside, the state of its requests and of its cache is lost."""
+        try:
+            return [output for output in self._running.llm_engine.step() if output.finished]
+        except Exception as failure:
+            self._dead = True
+            traceback.clear_frames(failure.__traceback__)  # they hold its weights and its cache, which another will need the room of
+            if is_out_of_memory(failure):
+                raise
+            said = f"{type(failure).__name__}: {first_line(failure)}"
+            raise EngineDied(f"vLLM died while it sampled by the weights of version {self.version}: {said}") from failure
 
     def _ask(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
         """Queue the requests; their ids are their places."""
@@ -151,7 +168,7 @@ class VLLMEngine:
         require_same_names(self._shapes, sent, version)
         self._ready = False
         self._wake("weights")
-        with _threads(self._threads):
+        with threaded(self._threads):
             self._reload(sent, version)
             self._require_taken(sent, version)
 
@@ -216,7 +233,7 @@ def _dtype(policy: Policy, config: VLLMConfig) -> torch.dtype:
 def _started(model: str, config: SamplingConfig, dtype: torch.dtype, revision: str | None, context: int) -> "LLM":
     """vLLM with the model's architecture, and weights that mean nothing: the policy's own come with `load_weights`."""
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    with _undisturbed():
+    with undisturbed():
         try:
             from vllm import LLM
             from vllm.exceptions import VLLMError
@@ -224,7 +241,7 @@ def _started(model: str, config: SamplingConfig, dtype: torch.dtype, revision: s
             raise EngineError(f"sampling.engine: vLLM can't be imported here ({first_line(failure)}); {VLLM_HELP}") from failure
     suited = _for_cpu(config, context) if _on_cpu() else _for_gpu(config)
     try:
-        with _undisturbed():
+        with undisturbed():
             return LLM(model=model, **_arguments(config, dtype, revision), **suited)
     except (*_REFUSALS, VLLMError) as failure:
         given = _budget()
@@ -285,38 +302,3 @@ def _budget() -> str:
 def _reason(failure: BaseException) -> str:
     """The first lines of what vLLM says: pydantic's begin with their number alone."""
     return " ".join(line.strip() for line in str(failure).strip().splitlines()[:3]) or type(failure).__name__
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """vLLM makes itself the only user of its process. Environment, generators and threads are put back, for the learner and later judges.
-
-    Nor does it speak: of its warnings on the way, none is for a user to heed.
-    """
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    logging.getLogger("vllm").setLevel(os.environ["VLLM_LOGGING_LEVEL"].upper())  # it warns before it has read that itself
-    environment, set_threads = dict(os.environ), torch.set_num_threads
-    drawn, drawn_numpy = random.getstate(), np.random.get_state()  # vLLM seeds the old ones
-    try:
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        torch.set_num_threads = set_threads
-        random.setstate(drawn)
-        np.random.set_state(drawn_numpy)
-        for name in [name for name in os.environ if name not in environment and not name.startswith("VLLM_")]:
-            del os.environ[name]
-        os.environ.update(environment)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """So many for a while. The first process of a crew learns with one, and samples with those of the others, which wait meanwhile."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -12,7 +12,7 @@ import torch
 from conftest import make_prompts, tiny_policy
 
 from reasoning_rl.config import LearnerConfig, ObjectiveConfig, PolicyConfig, SamplingConfig
-from reasoning_rl.errors import EngineError, ModelError
+from reasoning_rl.errors import EngineDied, EngineError, ModelError
 from reasoning_rl.learner.checkpoint import save_checkpoint
 from reasoning_rl.learner.crew import Crew
 from reasoning_rl.learner.learner import Learned, Models
@@ -36,7 +36,11 @@ class Fail:
             return
         if self.how == "die":
             os._exit(3)
-        raise ModelError("no such layer") if self.how == "our error" else KeyError("something else")
+        raise {
+            "our error": ModelError("no such layer"),
+            "another": KeyError("something else"),
+            "memory": RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
+        }[self.how]
 
 
 @pytest.fixture
@@ -134,7 +138,7 @@ def test_value_model_and_renewed_reference_come_back_from_a_checkpoint(folder: s
         batch = build(objective, 12).arrange(answered(crew))
         for step in range(3):
             crew.everyone(Update([batch], step))
-        saved = save_checkpoint(tmp_path / "checkpoints", 3, models.policy, crew.local.learner.state(), keep=1)
+        saved = save_checkpoint(tmp_path / "checkpoints", 3, models.policy, crew.local.learner.state())
         (expected,) = crew.everyone(Update([batch], 3))
         prepared(crew, folder, objective, saved, reference_every=1)
         assert crew.local.engine.version == 3
@@ -148,12 +152,17 @@ def test_value_model_and_renewed_reference_come_back_from_a_checkpoint(folder: s
     [
         ("our error", ModelError, "no such layer"),
         ("another", EngineError, "in a worker process: (.|\n)*KeyError: 'something else'"),
-        ("die", EngineError, "a worker process has ended without a word; was it killed for memory"),
+        ("memory", MemoryError, "can't allocate memory: you tried to allocate 4 bytes"),
+        ("die", EngineDied, "worker process 1 ended with exit code 3 during fail$"),
     ],
 )
 def test_what_goes_wrong_in_another_process_is_told_here(how: str, error: type[Exception], words: str) -> None:
-    with Crew(2) as crew, pytest.raises(error, match=words):
-        crew.everyone(Fail(how))
+    with Crew(2) as crew:
+        with pytest.raises(error, match=words) as caught:
+            crew.everyone(Fail(how))
+        assert isinstance(caught.value, EngineDied) == (how == "die")
+        with pytest.raises(EngineError, match=r"work of this crew was broken off.*; close it and make another"):
+            crew.everyone(Fail("our error"))
 
 
 def test_an_error_at_home_stays_what_it_is() -> None:

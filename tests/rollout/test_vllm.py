@@ -3,6 +3,7 @@
 import os
 import random
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from conftest import make_prompts, tiny_policy
 from vllm_fake import installed
 
 from reasoning_rl.config import LearnerConfig, ObjectiveConfig, PolicyConfig, SamplingConfig
-from reasoning_rl.errors import EngineError
+from reasoning_rl.errors import EngineDied, EngineError
 from reasoning_rl.learner.crew import Crew
 from reasoning_rl.learner.worker import Open, Prepare, Update
 from reasoning_rl.policy.policy import Policy
@@ -181,6 +182,52 @@ def test_what_vllm_refuses_or_breaks_off_is_an_error(
         engine.generate(prompts, TWO)
     monkeypatch.setattr(fake, "finish_reason", "stop")
     assert len(engine.generate(prompts, TWO)) == 3  # nothing was left over
+
+
+def test_a_death_in_the_middle_of_sampling_is_told_and_cleared_away_for_another(
+    policy: Policy, folder: str, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its shutdown fails too."""
+    fake = installed(monkeypatch, death=IndexError("block 7 of 5"))
+    engine = opened(policy, folder)
+    with pytest.raises(EngineDied, match="vLLM died while it sampled by the weights of version 3: IndexError: block 7 of 5"):
+        engine.generate(prompts, TWO)
+    with pytest.raises(EngineDied, match="this vLLM has died before; close it and start another"):
+        engine.generate(prompts, TWO)
+    engine.close()
+    assert fake.calls[-2:] == ["shutdown", "cleanup"]
+    engine.close()
+    assert fake.calls[-2:] == ["shutdown", "cleanup"]
+    monkeypatch.setattr(fake, "death", None)
+    assert len(opened(policy, folder).generate(prompts, TWO)) == 3
+
+
+@pytest.mark.parametrize("failure", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate")])
+def test_running_out_of_memory_stays_what_it_is(
+    policy: Policy, folder: str, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    """Another engine would run out of it as well."""
+    installed(monkeypatch, death=failure)
+    engine = opened(policy, folder)
+    with pytest.raises(RuntimeError) as raised:
+        engine.generate(prompts, TWO)
+    assert raised.value is failure
+    engine.close()
+
+
+def test_a_dead_engine_holds_no_memory_that_another_needs(
+    policy: Policy, folder: str, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even while its error is known: a traceback keeps what its functions held."""
+    installed(monkeypatch, death=IndexError("block 7 of 5"))
+    engine = opened(policy, folder)
+    assert engine._llm is not None
+    weights = weakref.ref(engine._llm.model)
+    with pytest.raises(EngineDied) as raised:
+        engine.generate(prompts, TWO)
+    engine.close()
+    assert weights() is None
+    assert isinstance(raised.value.__cause__, IndexError)
 
 
 def test_the_context_is_what_vllm_has_room_for(policy: Policy, folder: str, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,9 @@ class FakeLLM:
     unfit = ""
     """What the constructor complains of."""
     finish_reason = "length"
+    death: Exception | None = None
+    """What its second step in a row raises; from then on all fails."""
+    dead = False
     calls: list[Any] = []
 
     def __init__(self, **arguments: Any) -> None:
@@ -47,15 +50,23 @@ class FakeLLM:
     def has_unfinished_requests(self) -> bool:
         return bool(self.requests)
 
+    def _require_alive(self) -> None:
+        if self.dead:
+            raise RuntimeError("what is dead does nothing")
+
     def step(self) -> list[Any]:
         request_id, params = self.requests.popitem()
         self.calls.append(("step", torch.get_num_threads()))
+        if self.death and self.calls[-2][0] == "step":
+            self.dead = True
+            raise self.death
         logprobs = SimpleNamespace(logprobs=[-1.0] * params.max_tokens)
         answer = SimpleNamespace(token_ids=[5] * params.max_tokens, logprobs=logprobs, finish_reason=self.finish_reason)
         pending = SimpleNamespace(request_id="0", finished=False)
         return [pending, SimpleNamespace(request_id=request_id, finished=True, outputs=[answer])]
 
     def abort_request(self, request_ids: list[str]) -> None:
+        self._require_alive()
         for request_id in request_ids:
             self.requests.pop(request_id, None)
 
@@ -79,14 +90,16 @@ class FakeLLM:
 
     def shutdown(self) -> None:
         self.calls.append("shutdown")
+        self._require_alive()
 
 
 def installed(patch: pytest.MonkeyPatch, **behaviour: Any) -> type[FakeLLM]:
     """A fake of this test alone, where vLLM would be imported from."""
-    made = type("LLM", (FakeLLM,), {"calls": [], **behaviour})
+    made: type[FakeLLM] = type("LLM", (FakeLLM,), {"calls": [], **behaviour})
     platform = SimpleNamespace(is_cpu=lambda: behaviour.get("on_cpu", FakeLLM.on_cpu))
     contents: dict[str, dict[str, Any]] = {
         "vllm": {"LLM": made, "SamplingParams": SimpleNamespace},
+        "vllm.distributed.parallel_state": {"cleanup_dist_env_and_memory": lambda: made.calls.append("cleanup")},
         "vllm.exceptions": {"VLLMError": VLLMError},
         "vllm.inputs": {"tokens_input": list},
         "vllm.platforms": {"current_platform": platform},
