@@ -13,6 +13,7 @@ from reasoning_rl.errors import ModelError, first_line
 from reasoning_rl.policy.adapters import ADAPTERS, adapters_off, add_adapters, load_adapters, merged, save_adapters
 from reasoning_rl.policy.attention import GROUPED
 from reasoning_rl.policy.compiling import compile_layers
+from reasoning_rl.policy.kernels import keep_few_kernels
 from reasoning_rl.policy.trial import require_alike, without_dropout
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def build_policy(architecture: ArchitectureConfig, config: PolicyConfig, tokeniz
     """A small Qwen3-style model with fresh weights: grouped queries, rotary positions, norms on queries and keys, tied embeddings."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
+    keep_few_kernels()
     shape = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=architecture.width,
@@ -117,6 +119,7 @@ def load_policy(model: str, config: PolicyConfig, revision: str | None = None) -
     from reasoning_rl.data.tokenizer import load_tokenizer
 
     quiet()
+    keep_few_kernels()
     tokenizer = load_tokenizer(model, revision)
     try:
         loaded = AutoModelForCausalLM.from_pretrained(
