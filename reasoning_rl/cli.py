@@ -3,22 +3,20 @@
 import functools
 import json
 import shlex
-import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from reasoning_rl import __version__, options
-from reasoning_rl.errors import ConfigError, EngineError, ReasoningRLError, StorageError
+from reasoning_rl.errors import ConfigError, EngineError, ReasoningRLError, StorageError, is_out_of_memory
 from reasoning_rl.options import Overrides, PrintConfig, Recipe, Runs
+from reasoning_rl.signals import Terminated, unwinding
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,10 +40,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-
-
-class Terminated(SystemExit):
-    """SIGTERM arrived. A SystemExit, so that a forked child ends in silence."""
 
 
 def _version(wanted: bool) -> None:
@@ -72,33 +66,15 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def reported(*arguments: object, **options: object) -> None:
-        with _sigterm_unwinds():
+        with unwinding():
             try:
                 function(*arguments, **options)
             except (Exception, KeyboardInterrupt, Terminated) as failure:  # the border: every error becomes a message and an exit code
-                if _debugging.get() or isinstance(failure, typer.Exit):
+                if _debugging.get() or isinstance(failure, (typer.Exit, BrokenPipeError)):  # typer ends in silence where nobody reads on
                     raise
                 _end(failure)
 
     return app.command()(reported)
-
-
-@contextmanager
-def _sigterm_unwinds() -> Iterator[None]:
-    """SIGTERM runs the same clean-up as Ctrl-C."""
-
-    def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-        raise Terminated(TERMINATED)
-
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread, which alone may do this
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _end(failure: BaseException) -> NoReturn:
@@ -114,7 +90,7 @@ def _farewell(failure: BaseException) -> tuple[str, int]:
             return f"Error: {failure}", failure.exit_code
         case KeyboardInterrupt() | Terminated():
             return _way_on(sys.argv), INTERRUPTED if isinstance(failure, KeyboardInterrupt) else TERMINATED
-        case Exception() if _is_out_of_memory(failure):
+        case Exception() if is_out_of_memory(failure):
             found = str(failure).partition("\n")[0]
             return f"{_OUT_OF_MEMORY}\n  {found}".rstrip(), EngineError.exit_code
         case OSError(strerror=str(reason)):
@@ -130,11 +106,6 @@ def _way_on(called: Sequence[str]) -> str:
     kept = [argument for argument in called[1:] if argument != "--fresh"]
     same = "the same command" if len(kept) == len(called) - 1 else "without --fresh, the same command"
     return f"Stopped. Finished files are whole; {same} goes on from there:\n  {shlex.join([*program, *kept])}"
-
-
-def _is_out_of_memory(failure: BaseException) -> bool:
-    """Python's own error, or one of torch's, which is known by its name: torch may not be here. On a CPU torch has none but the text."""
-    return isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(failure)
 
 
 @_command
@@ -325,13 +296,68 @@ def _verify_files(request: "Request") -> None:
 
 
 @_command
-def doctor(runs: Runs = Path("runs")) -> None:
-    """Say what this machine has, and what each recipe would still need."""
-    from reasoning_rl.doctor import inspect, machine_table, recipe_table
+def doctor(checked: options.CheckedRuns = None, runs: Runs = Path("runs")) -> None:
+    """Say what this machine has, and what each recipe would still need; of a run, which of its parts are whole and which are damaged."""
+    if checked:
+        _check_up([_folder(run, runs) for run in checked])
+        return
+    from reasoning_rl.doctor import inspect, judging, machine_table, recipe_table
 
-    machine = inspect(runs if runs.is_dir() else Path())
-    _console().print(machine_table(machine))
+    machine = inspect(runs)
+    _console().print(machine_table(machine, judging()))
     _console().print(recipe_table(machine))
+
+
+def _folder(run: str, runs: Path) -> Path:
+    from reasoning_rl.display import run_folder
+
+    return run_folder(run, runs)
+
+
+def _check_up(folders: Sequence[Path]) -> None:
+    """One table a run; then what to do for all that is damaged."""
+    from reasoning_rl.checkup.checkup import look, refuse_damaged, table
+
+    found = {}
+    for folder in folders:
+        found[folder] = look(folder)
+        _console().print(table(folder, found[folder]))
+    refuse_damaged(found)
+
+
+@_command
+def clean(named: options.CleanedRuns = None, also: options.AlsoGoing = None, yes: options.Yes = False, runs: Runs = Path("runs")) -> None:
+    """List what can go: leftovers of interrupted writes, cold starts of no run. Only with --yes is it removed."""
+    from reasoning_rl.tidy import listing, plan, remove
+
+    wished = options.also_going(also or [])
+    found = plan(runs, [_folder(run, runs) for run in named or []], wished)
+    for told in found.left:
+        typer.echo(told)
+    if not found.items:
+        typer.echo("Nothing to clean")
+        return
+    _console().print(listing(found))
+    if yes or _agreed(options.clean_command(named or [], wished, runs)):
+        typer.echo(f"Freed {remove(found, typer.echo):,} bytes")
+    else:
+        typer.echo("Nothing was removed")
+
+
+def _agreed(command: str) -> bool:
+    """Asked on a terminal; elsewhere the answer is no, and the command to type is said."""
+    if _on_a_terminal():
+        try:
+            return typer.confirm("Remove all of this?")
+        except typer.Abort:  # Ctrl-C, or no more input
+            typer.echo()
+            return False
+    typer.echo(f"To remove all of this:\n  {command}")
+    return False
+
+
+def _on_a_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _config(recipe: str, overrides: list[str] | None, print_config: bool, trains: bool = False) -> "Config":

@@ -1,6 +1,7 @@
 """Options of the command line with their help, as types: what a command takes can then be read off its first lines."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -79,6 +80,18 @@ ComparisonFolder = Annotated[Path, Option("--out", help="For the runs and the re
 ReportOnly = Annotated[bool, Option("--report-only", help="Make the report of --out again from the runs that are done.")]
 
 
+CheckedRuns = Annotated[
+    list[str] | None, Argument(help="Names or folders of runs, to check these in place of the machine.", show_default=False)
+]
+CleanedRuns = Annotated[
+    list[str] | None, Argument(help="Names or folders of runs; by default all in --runs, and the cold starts there.", show_default=False)
+]
+AlsoGoing = Annotated[
+    list[str] | None, Option("--also", help="checkpoints: all but the newest whole one of a run; rollouts: all; repeatable.")
+]
+Yes = Annotated[bool, Option("--yes", "-y", help="Remove what is listed.")]
+
+
 def listed(names: str | None) -> list[str]:
     """The names between commas.
 
@@ -114,6 +127,29 @@ def _of_its_own(model: str) -> list[str]:
     from reasoning_rl.recipes import model_name
 
     return [f"name={json.dumps(model_name(model))}", f"policy.model={json.dumps(model)}"]
+
+
+def also_going(asked: Sequence[str]) -> list[str]:
+    """What `clean --also` names. ConfigError for what it does not know."""
+    from reasoning_rl.registry import did_you_mean
+    from reasoning_rl.tidy import ALSO
+
+    wished = [name for option in asked for name in listed(option)]
+    for name in wished:
+        if name not in ALSO:
+            raise ConfigError(f"--also: found {name!r}; {did_you_mean(name, list(ALSO))}")
+    return list(dict.fromkeys(wished))
+
+
+def clean_command(named: Sequence[str], also: Sequence[str], runs: Path) -> str:
+    """What removes what such a call lists.
+
+    >>> clean_command(["my run"], ["rollouts"], Path("runs"))
+    "reasoning-rl clean 'my run' --runs runs --also rollouts --yes"
+    """
+    return shlex.join(
+        ["reasoning-rl", "clean", *named, "--runs", str(runs), *(word for name in also for word in ("--also", name)), "--yes"]
+    )
 
 
 def runs_named(arguments: Sequence[str]) -> list[tuple[str, list[Path]]]:

@@ -1,11 +1,13 @@
 """The command line: what it prints, and how it ends. Each kind of bad input ends with one message and a documented exit code."""
 
 import json
+import os
 import runpy
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NoReturn
@@ -43,7 +45,7 @@ def refused(code: int, said: str, *arguments: object) -> None:
 # What it prints
 
 
-@pytest.mark.parametrize("command", ["data", "train", "eval", "compare", "compare-objectives", "show", "verify", "doctor"])
+@pytest.mark.parametrize("command", ["data", "train", "eval", "compare", "compare-objectives", "show", "verify", "doctor", "clean"])
 def test_every_command_has_help(command: str) -> None:
     assert run(command, "--help").exit_code == 0
 
@@ -427,9 +429,9 @@ def test_every_error_ends_with_its_own_documented_code(kind: type[errors.Reasoni
     assert f"| {kind.exit_code} | `{kind.__name__}` |" in (ROOT / "docs" / "exit-codes.md").read_text()
 
 
-def test_no_two_errors_share_a_code() -> None:
-    codes = [kind.exit_code for kind in every_error(errors.ReasoningRLError)]
-    assert len(set(codes)) == len(codes)
+def test_no_two_classes_of_failure_share_a_code() -> None:
+    codes = [kind.exit_code for kind in errors.ReasoningRLError.__subclasses__()]
+    assert len({1, *codes}) == 1 + len(codes)
 
 
 def test_a_full_disk_is_a_storage_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -511,12 +513,18 @@ def test_running_out_of_memory_ends_with_6_and_says_what_to_lower(failure: Excep
 
 
 def test_outside_the_main_thread_a_command_runs_without_a_signal_handler(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> NoReturn:
-        raise ValueError("signal only works in main thread of the main interpreter")
-
-    monkeypatch.setattr(signal, "signal", refuse)
     failing(monkeypatch, errors.DataError("oh"))
-    refused(3, "oh", "doctor")
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(refused, 3, "oh", "doctor").result()
+
+
+def test_output_that_nobody_reads_any_more_ends_a_command_without_a_word() -> None:
+    """As `reasoning-rl doctor | head -1` may."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-m", "reasoning_rl", "doctor"], stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_runs_to_compare_may_have_names_and_seeds(tmp_path: Path) -> None:
