@@ -15,7 +15,7 @@ from reasoning_rl.data.source import SOURCES, Loaded
 from reasoning_rl.data.template import find_template
 from reasoning_rl.data.tokenizer import plain_chat
 from reasoning_rl.data.wording import Wording
-from reasoning_rl.errors import StorageError
+from reasoning_rl.errors import DataError, StorageError
 from reasoning_rl.files import digest, sha256_of
 from reasoning_rl.records import Demonstration, Prompt
 
@@ -28,10 +28,12 @@ def prepare(
     seed: int,
     check: Check | None = None,
     on_progress: Say | None = None,
+    begun: bool = False,
 ) -> Manifest:
     """Fill `folder` with prompts, demonstrations, the rows set aside and the manifest; nothing is done where that stands already.
 
-    `check` gives a gold to its own verifier. Raises ConfigError for an unknown source or template, DataError when data can't be used or
+    `check` gives a gold to its own verifier. `begun`: something was learned from the folder already, so that it may only be made again as
+    it was. Raises ConfigError for an unknown source or template, DataError when data can't be used or
     nothing is left, ModelError when the policy has no tokenizer, StorageError when the folder can't be written.
     """
     say = on_progress or (lambda _: None)
@@ -44,6 +46,8 @@ def prepare(
     if (done := up_to_date(folder, identity)) is not None:
         say(f"{folder} is up to date")
         return done
+    if begun:
+        _refuse_changed(folder, inputs)
     spoken = wording.pretrained(config, policy)
     loaded = source.read(config, seed)
     train, held_out = clean(loaded, config, check, say)
@@ -68,6 +72,20 @@ def prepare(
     write_manifest(folder, manifest)
     say(f"wrote {folder}")
     return manifest
+
+
+def _refuse_changed(folder: Path, inputs: Mapping[str, str]) -> None:
+    """DataError when what the folder was made from is not what it was, as far as its manifest tells."""
+    try:
+        before = manifests.load_manifest(folder).inputs
+    except DataError:  # a kill, or a hand, took it away
+        return
+    changed = [name for name in sorted(before.keys() | inputs.keys()) if before.get(name) != inputs.get(name)]
+    if changed:
+        raise DataError(
+            f"{changed[0]} is not as it was when {folder} was made, which a run has learned from; put it back, give this run a name=… of "
+            "its own, or start it over with --fresh"
+        )
 
 
 def _identity(config: DataConfig, policy: PolicyConfig, inputs: Mapping[str, str], seed: int, check: Check | None) -> str:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STREAM = "eval"
-DECIDE = ("answers", "rewards", "problems_sha256", "prompts_sha256", "sampling", "seed", "stream", "reasoning_rl")
-"""Facts on which stored answers depend, where `answers` stands for the weights and what computes with them."""
+DECIDE = ("answers", "rewards", "code", "problems_sha256", "prompts_sha256", "sampling", "seed", "stream", "reasoning_rl")
+"""Facts on which stored answers depend: `answers` stands for the weights and what computes with them, `code` for verifiers by path."""
 ANSWERS_PER_CHUNK = 1024
 """Asked for at one time: enough to keep an engine busy, few enough that an evaluation of minutes shows its progress."""
 

@@ -4,7 +4,6 @@ Answers are stored piece by piece while they are sampled, so that an evaluation 
 many there are, only a piece of them is in memory.
 """
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from reasoning_rl.eval.classes import NONE, RIGHT, answer_classes
-from reasoning_rl.files import digest, sha256_of, storable, write_text, write_whole
+from reasoning_rl.files import digest, discard, sha256_of, storable, write_text, write_whole
 from reasoning_rl.records import Completion, Group, Problem, Verdict
 
 if TYPE_CHECKING:
@@ -198,7 +197,7 @@ class Parts:
     def remove(self) -> None:
         """These, and those of evaluations that this one takes the place of."""
         for folder in self._whole.parent.glob(".parts-*"):
-            shutil.rmtree(folder, ignore_errors=True)
+            discard(folder)
 
     def _join(self, count: int, path: Path) -> None:
         _, parquet = _arrow()

@@ -29,7 +29,7 @@ INTERRUPTED, TERMINATED = 130, 143
 _NOT_A_TERMINAL_WIDTH = 120
 _OUT_OF_MEMORY = (
     "Error: out of memory: lower learner.tokens_per_microbatch, policy.logits_mib, sampling.batch_rows "
-    "or sampling.vllm.memory, which change nothing else (docs/faq.md)"
+    "or sampling.vllm.memory, which change nothing else; learner.halve_when_out_of_memory=true finds the first by itself (docs/faq.md)"
 )
 _debugging: ContextVar[bool] = ContextVar("debugging", default=False)
 

@@ -20,7 +20,7 @@ from reasoning_rl.eval.compare import compare, read_evaluation
 from reasoning_rl.eval.evaluate import evaluate
 from reasoning_rl.eval.report import damaged_tables, read_report
 from reasoning_rl.eval.table import comparison_table, detectable_note
-from reasoning_rl.files import digest
+from reasoning_rl.files import digest, sha256_of
 from reasoning_rl.journal import read_metrics
 from reasoning_rl.probestage import Probing
 from reasoning_rl.progress import Progress
@@ -43,9 +43,11 @@ def run_eval(config: Config, *, model: str | None, console: Console) -> None:
     """
     from reasoning_rl.learner.crew import Crew
 
-    policies = {_label(model): model} if model else runfolder.policies(config, sayer(console))
+    if not model:
+        runfolder.require_base(config)
     judge = Judge(config.rewards, config.judge)
     with runfolder.alone(config), judge, Crew(config.learner.processes) as crew:
+        policies = {_label(model): model} if model else runfolder.policies(config, sayer(console))
         prepared(config, console)
         if not model:
             policies["base"] = base_policy(config, crew, console)  # made again where the cache was emptied
@@ -117,6 +119,7 @@ def _facts(config: Config, source: str) -> dict[str, object]:
     """Where a report comes from; `key` changes whenever its figures could."""
     manifest = load_manifest(config.folder / "data")
     settings = settings_that_count(config) | config.model_dump(mode="json", include={"rewards"})
+    code = {str(path): sha256_of(path) for path in runfolder.own_code(config) if path.is_file()}
     return {
         "policy": source,
         "source": manifest.source,
@@ -127,8 +130,9 @@ def _facts(config: Config, source: str) -> dict[str, object]:
         "data_counts": dict(manifest.counts),
         "data_seed": manifest.seed,
         "rewards": settings["rewards"],
+        "code": code,
         "answers": answers_of(config, source),
-        "key": digest([weights_of(source) or source, manifest.files, settings, __version__]),
+        "key": digest([weights_of(source) or source, manifest.files, settings, code, __version__]),
     }
 
 

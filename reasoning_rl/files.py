@@ -18,7 +18,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     """Let `write` fill a temporary neighbour of `path`, then put it in place at once. StorageError names what failed."""
     temporary = temporary_name(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write(temporary)
         _sync_file(temporary)
         temporary.replace(path)
@@ -45,7 +45,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     temporary = temporary_name(target)
     try:
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        make_folder(temporary)
         yield temporary
         _put_in_place(temporary, target)
     finally:  # a signal too may have come in between
@@ -67,9 +67,10 @@ def _put_in_place(temporary: Path, target: Path) -> None:
 
 def discard(path: Path) -> None:
     """Remove a file or folder if it is there: at once under its own name, so that none is ever half of what it was."""
+    rest = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
+    _remove(rest)  # of an earlier process, whose number this one was given again
     with suppress(FileNotFoundError):
-        rest = path.replace(path.with_name(f".{path.name}.{os.getpid()}.old.tmp"))
-        _remove(rest)
+        _remove(path.replace(rest))
 
 
 def temporary_name(path: Path) -> Path:
@@ -87,6 +88,14 @@ def sweep(folder: Path) -> None:
     """Remove these. Only for whoever alone writes there."""
     for path in leftovers(folder):
         _remove(path)
+
+
+def make_folder(folder: Path) -> None:
+    """With those above it, to last."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync_folder(made.parent)
 
 
 def sync_folder(folder: Path) -> None:

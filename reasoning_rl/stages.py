@@ -10,7 +10,7 @@ from rich.console import Console
 
 from reasoning_rl import __version__, runfolder
 from reasoning_rl.checksums import damage, write_sums
-from reasoning_rl.claim import Claim, waited_for
+from reasoning_rl.claim import Claim, holder, waited_for
 from reasoning_rl.config import Config
 from reasoning_rl.data.manifest import Manifest, load_manifest
 from reasoning_rl.data.prepare import prepare
@@ -18,7 +18,8 @@ from reasoning_rl.data.store import load_prompts
 from reasoning_rl.errors import ConfigError, EngineDied, RunError, StorageError, TrainingError
 from reasoning_rl.files import digest, discard, sha256_of, whole_folder
 from reasoning_rl.journal import Journal, metrics_rows, read_metrics
-from reasoning_rl.learner.checkpoint import load_state, newest_whole, set_aside, step_of
+from reasoning_rl.learner.checkpoint import checkpoints, load_state, newest_whole, set_aside, step_of
+from reasoning_rl.learner.memory import free_memory
 from reasoning_rl.learner.retention import Retention
 from reasoning_rl.progress import Progress
 from reasoning_rl.records import Prompt
@@ -46,7 +47,10 @@ def run_data(config: Config, console: Console) -> Manifest:
 def prepared(config: Config, console: Console) -> Manifest:
     """See run_data. For a stage that has the run's folder to itself already."""
     runfolder.refuse_other_settings(config)
-    return prepare(config.data, config.policy, config.folder / "data", seed=config.seed, check=check_gold, on_progress=sayer(console))
+    return prepare(
+        config.data, config.policy, config.folder / "data", seed=config.seed, check=check_gold, on_progress=sayer(console),
+        begun=runfolder.has_results(config),
+    )  # fmt: skip
 
 
 def run_training(config: Config, *, resume: runfolder.Resume, console: Console) -> None:
@@ -81,8 +85,8 @@ def is_trained(config: Config) -> bool:
     """Whether there is a whole checkpoint of the last step; with no steps, there is nothing to train."""
     if not config.train.steps:
         return True
-    done = newest_whole(config.folder / "checkpoints", lambda _: None)
-    return done is not None and step_of(done) >= config.train.steps
+    there = checkpoints(config.folder / "checkpoints")
+    return any(step_of(checkpoint) >= config.train.steps and damage(checkpoint) is None for checkpoint in there)
 
 
 def _until_trained(config: Config, claim: Claim, judge: Judge, console: Console) -> None:
@@ -97,6 +101,7 @@ def _until_trained(config: Config, claim: Claim, judge: Judge, console: Console)
             sayer(console)(f"{failure}. Starting anew from the last checkpoint ({died + 1} of {restarts} times, train.restarts)")
         else:
             return
+        free_memory()  # of the models that were lost: the new ones may not fit beside them
 
 
 def _start(config: Config, claim: Claim, judge: Judge, console: Console) -> None:
@@ -109,10 +114,19 @@ def _start(config: Config, claim: Claim, judge: Judge, console: Console) -> None
 
 
 def base_policy(config: Config, crew: "Crew", console: Console) -> str:
-    """Folder or hub id of the policy that training starts from, cold-started first if the recipe says so."""
-    base = _cold_started(config, crew, console) if config.cold_start.enabled else config.policy.model
+    """Folder or hub id of the policy that training starts from, cold-started first if the recipe says so.
+
+    A run that has begun keeps its own: another version would make another. RunError when the model of its folder was replaced meanwhile.
+    """
+    noted = runfolder.base_of(config) if checkpoints(config.folder / "checkpoints") else None
+    if not config.cold_start.enabled:
+        base = config.policy.model
+    elif noted and damage(Path(noted)) is None:
+        base = noted
+    else:
+        base = _cold_started(config, crew, console)
     assert base is not None, "Config refuses a recipe with neither"
-    runfolder.note_base(config, base)
+    runfolder.note_base(config, base, digest(weights_of(base)))
     return base
 
 
@@ -121,7 +135,7 @@ def _cold_started(config: Config, crew: "Crew", console: Console) -> str:
     folder = config.runs / "cache" / f"cold-start-{_cold_start_identity(config, crew.size)[:16]}"
     say = sayer(console)
     with waited_for(folder.with_name(f".{folder.name}.lock"), lambda: say(f"Cold start: another run is making {folder}; waiting for it")):
-        for left in folder.parent.glob(f".{folder.name}.*.tmp"):
+        for left in folder.parent.glob(f".*{folder.name}.*.tmp"):
             discard(left)
         if (found := damage(folder)) is None:
             say(f"Cold start: {folder} is there already")
@@ -229,6 +243,10 @@ def _require_sound_answers(config: Config, objective: "Objective") -> None:
     if place is None:
         return
     refuse_unfit(objective, config.learner)
+    if user := holder(place):
+        raise RunError(
+            f"train.rollouts: {place} is being written by {user}, and what is learned would depend on how far it is; wait for it"
+        )
     if stored_files(place)[0].parent.resolve() == (config.folder / "rollouts").resolve():
         raise ConfigError(f"train.rollouts: {place} belongs to this run, which would write over it; give this run a name=… of its own")
 
@@ -260,10 +278,11 @@ def _require_outcome(config: Config) -> None:
         raise RunError(
             f"{config.folder}: training ended before step {config.train.steps}; the same command goes on from its last checkpoint"
         )
-    if not read_metrics(config.folder)["groups/learned"].sum():
+    if not read_metrics(config.folder)["learner/tokens"].sum():
         raise TrainingError(
-            f"{config.folder}: no step of {config.train.steps} had anything to learn from, since the rewards were equal within each group: "
-            "the policy is as it was. Try easier problems, a longer cold start or a larger sampling.group_size (docs/faq.md)"
+            f"{config.folder}: no step of {config.train.steps} has changed the policy. Where groups/learned in metrics.jsonl is 0, rewards "
+            "are equal within each group: try easier problems, a longer cold start or a larger sampling.group_size (docs/faq.md). Where "
+            "guards/skipped_updates is above 0, numbers were not finite: see faults/"
         )
 
 

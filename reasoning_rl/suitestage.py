@@ -137,8 +137,10 @@ def run_suites(config: Config, *, model: str | None, console: Console) -> None:
     from reasoning_rl.learner.crew import Crew
 
     suites, failures = find_suites(config.eval), Failures()
-    policies = {model_name(model): model} if model else runfolder.policies(config, sayer(console))
+    if not model:
+        runfolder.require_base(config)
     with runfolder.alone(config), Crew(config.learner.processes) as crew:
+        policies = {model_name(model): model} if model else runfolder.policies(config, sayer(console))
         if not model:
             prepared(config, console)
             policies["base"] = base_policy(config, crew, console)  # made again where the cache was emptied

@@ -14,7 +14,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from reasoning_rl.claim import claimed, holder
+from reasoning_rl.claim import LOCK, claimed, holder
 from reasoning_rl.errors import RunError, StorageError
 from reasoning_rl.eval.report import FILE
 from reasoning_rl.files import discard, leftovers
@@ -95,15 +95,20 @@ def _untouchable(folder: Path) -> str | None:
         return "it holds no run"
     if folder.is_symlink():
         return f"it is a link; name {folder.resolve()} itself"
-    user = holder(folder)
+    user = _user(folder)
     return f"in use by {user}" if user else None
+
+
+def _user(folder: Path) -> str | None:
+    """Who writes there, or in a run below it: a comparison holds many."""
+    return next(filter(None, (holder(lock.parent) for lock in [folder / LOCK, *sorted(folder.rglob(LOCK))])), None)
 
 
 def _untouchable_cache(runs: Path, there: Sequence[Path]) -> str | None:
     """A run in use may be about to begin with one of its policies."""
     if (runs / _CACHE).is_symlink():
         return "it is a link"
-    used = next((folder for folder in there if holder(folder)), None)
+    used = next((folder for folder in there if _user(folder)), None)
     if used is not None:
         return f"{used} is in use"
     return next((f"{folder / 'base.json'} can't be read" for folder in there if _base(folder) is None), None)
@@ -128,6 +133,9 @@ def _of_cache(runs: Path) -> list[Item]:
 
 
 def _of_run(folder: Path, also: Collection[str]) -> list[Item]:
+    """Nothing where a run below it has come into use: this process holds the folder itself by now, or nobody does."""
+    if any(holder(lock.parent) for lock in folder.rglob(LOCK) if lock.parent != folder):
+        return []
     found = [*_rest(folder), *_set_aside(folder), *_joined(folder)]
     found += _older(folder) if "checkpoints" in also else []
     found += _rollouts(folder) if "rollouts" in also else []

@@ -102,6 +102,7 @@ class Loop:
         update = Update(batches, step)
         learned = self.crew.everyone(update, mine=replace(update, settle=self.source.settle))[0]
         if learned.skipped:
+            self.claim.require()
             rows = {row for skipped in learned.skipped for row in _in_step(skipped, cut)}
             self._guards.skipped(step + 1, learned.skipped, self.journal.faults(step + 1, kept, rows))
         given = [row for credited in zip(cut, batches, learned.advantages, strict=True) for row in advantages(*credited)]
@@ -126,6 +127,7 @@ class Loop:
 
     def _save(self, done: int) -> None:
         """Where it is not there already."""
+        self.claim.require()
         worker, folder = self.crew.local, self.config.folder / "checkpoints"
         if done not in map(step_of, checkpoints(folder)):
             save_checkpoint(folder, done, worker.policy, {**worker.learner.state(), **self.source.state()})

@@ -24,7 +24,7 @@ def made_run(runs: Path, name: str = "one", *, cold_start: str = COLD_START) -> 
     """The folder of a run that is done."""
     config = load_config("smoke", [f"runs={runs}", f"name={name}", f"train.steps={STEPS}", "train.save_every=2"])
     runfolder.begin(config, "auto")
-    runfolder.note_base(config, str(made_weights(runs / "cache" / cold_start)))
+    runfolder.note_base(config, str(made_weights(runs / "cache" / cold_start)), "of it")
     made_data(config.folder / "data")
     trained(config.folder, range(STEPS + 1))
     for step in (2, 4):

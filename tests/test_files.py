@@ -91,6 +91,14 @@ def test_what_is_removed_loses_its_name_at_once(tmp_path: Path, monkeypatch: pyt
     assert len(leftovers(tmp_path)) == 1
 
 
+def test_what_an_earlier_process_of_the_same_number_left_is_no_obstacle(tmp_path: Path) -> None:
+    """In a container numbers come again soon."""
+    write_text(tmp_path / f".folder.{os.getpid()}.old.tmp" / "file", "")
+    write_text(tmp_path / "folder" / "file", "")
+    discard(tmp_path / "folder")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_to_remove_what_is_not_there_is_no_failure_and_a_link_is_not_followed(tmp_path: Path) -> None:
     discard(tmp_path / "absent")
     write_text(tmp_path / "kept" / "file", "")

@@ -264,6 +264,16 @@ def test_what_only_bounds_memory_leaves_cold_start_and_reports_as_they_are(run: 
     assert "eval/base is up to date" in output.getvalue()
 
 
+def test_a_run_keeps_the_policy_it_began_with_when_another_version_would_make_another(
+    run: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, there = (run / "base.json").read_text(), sorted((runs / "cache").glob("cold-start-*"))
+    monkeypatch.setattr("reasoning_rl.stages.__version__", "99.0")
+    run_eval(micro(runs), model=None, console=Console(file=io.StringIO()))
+    assert (run / "base.json").read_text() == before
+    assert sorted((runs / "cache").glob("cold-start-*")) == there
+
+
 def test_an_emptied_cache_is_filled_again(run: Path, runs: Path) -> None:
     shutil.rmtree(runs / "cache")
     output = io.StringIO()

@@ -22,7 +22,7 @@ def test_a_run_notes_its_settings_so_that_they_load_again(tmp_path: Path) -> Non
 def begun(tmp_path: Path, *overrides: str) -> None:
     """A run with something learned in it."""
     runfolder.begin(config(tmp_path, *overrides), "auto")
-    runfolder.note_base(config(tmp_path, *overrides), "somewhere")
+    runfolder.note_base(config(tmp_path, *overrides), "somewhere", "of it")
 
 
 def test_settings_under_which_nothing_was_learned_bind_nobody(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_starting_afresh_removes_results_and_keeps_the_data(tmp_path: Path) -> N
 def test_a_run_without_a_policy_cannot_be_evaluated(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="there is no policy here to evaluate; run `reasoning-rl train` with this recipe first"):
         runfolder.policies(config(tmp_path))
-    runfolder.note_base(config(tmp_path), "somewhere")
+    runfolder.note_base(config(tmp_path), "somewhere", "of it")
     with pytest.raises(RunError, match="training has not reached its first checkpoint"):
         runfolder.policies(config(tmp_path))
     assert runfolder.policies(config(tmp_path, "train.steps=0")) == {"base": "somewhere"}
@@ -77,7 +77,7 @@ def test_built_in_head_room_is_said_and_only_there(tmp_path: Path) -> None:
 def test_more_steps_go_on_and_fewer_are_refused(tmp_path: Path) -> None:
     begun(tmp_path)
     runfolder.begin(config(tmp_path, "train.steps=9"), "must")
-    with pytest.raises(RunError, match=r"train\.steps: 4 there, 2 here"):
+    with pytest.raises(RunError, match=r"train\.steps: 9 there, 2 here"):
         runfolder.begin(config(tmp_path, "train.steps=2"), "must")
 
 
@@ -135,3 +135,19 @@ def test_who_has_the_folder_alone_finds_it_cleared_of_what_kills_left(tmp_path: 
     (tmp_path / "one" / "checkpoints" / ".step-00002.7.tmp").mkdir(parents=True)
     with runfolder.alone(config(tmp_path)):
         assert not (tmp_path / "one" / "checkpoints" / ".step-00002.7.tmp").exists()
+
+
+def test_a_model_that_was_replaced_under_a_run_is_refused(tmp_path: Path) -> None:
+    begun(tmp_path)
+    runfolder.note_base(config(tmp_path), "somewhere", "others")  # nothing was learned from the first
+    (tmp_path / "one" / "checkpoints" / "step-00002").mkdir(parents=True)
+    with pytest.raises(RunError, match=r"somewhere: its weights are not those that .* began with; put them back"):
+        runfolder.note_base(config(tmp_path), "somewhere", "of it")
+    runfolder.note_base(config(tmp_path), "elsewhere", "others")  # the same, moved
+
+
+def test_a_damaged_config_is_named_with_the_way_out(tmp_path: Path) -> None:
+    begun(tmp_path)
+    (tmp_path / "one" / "config.yaml").write_text("train: {steps: ")
+    with pytest.raises(RunError, match=r"one/config\.yaml is damaged, or of another version; write it again by .* --fresh"):
+        runfolder.begin(config(tmp_path), "auto")

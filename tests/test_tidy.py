@@ -179,6 +179,21 @@ def test_a_run_in_use_is_left_alone_and_so_are_cold_starts(run: Path) -> None:
     assert (run.parent / "cache" / "cold-start-idle").exists()
 
 
+def test_a_comparison_with_a_run_in_use_is_left_alone(run: Path) -> None:
+    """Its folder holds the runs', and its own lock may be free."""
+    inner = run.parent / "objectives" / "runs" / "grpo-seed0"
+    inner.mkdir(parents=True)
+    path = leftover(inner)
+    (run.parent / "objectives" / ".lock").touch()
+    found = tidy.plan(run.parent)
+    with in_use(inner) as user:
+        assert f"objectives is left alone: in use by process {user}" in " ".join(tidy.plan(run.parent).left)
+        tidy.remove(found, lambda _: None)  # listed before it came into use
+        assert path.exists()
+    tidy.remove(tidy.plan(run.parent), lambda _: None)
+    assert not path.exists()
+
+
 def test_links_are_not_followed(run: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     shutil.move(run / "rollouts", outside / "rollouts")

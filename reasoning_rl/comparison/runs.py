@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from reasoning_rl import evalstage, runfolder
 from reasoning_rl.comparison.arms import Arm, Plan
 from reasoning_rl.config import Config
 from reasoning_rl.errors import ReasoningRLError
 from reasoning_rl.eval.report import read_report
+from reasoning_rl.files import discard, whole_folder
 from reasoning_rl.recipes import load_config
 from reasoning_rl.stages import is_trained
 
@@ -133,9 +135,9 @@ def _stages(recipe: str, settings: Sequence[str], log: Path, between: Callable[[
 
 
 def in_a_process(stage: str, recipe: str, settings: Sequence[str], log: Path) -> bool:
-    """Whether a stage of the command line ended well. It ends with this process."""
+    """Whether a stage of the command line ended well. It is told to stop when this process is, by nobody else, and finishes its step."""
     command = [sys.executable, "-m", "reasoning_rl", stage, "--recipe", recipe, *settings]
-    with log.open("a", encoding="utf-8") as output, subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process:
+    with log.open("a", encoding="utf-8") as output, _started(command, output) as process:
         try:
             return process.wait() == 0
         finally:
@@ -144,16 +146,22 @@ def in_a_process(stage: str, recipe: str, settings: Sequence[str], log: Path) ->
                 process.wait()
 
 
+def _started(command: Sequence[str], output: IO[str]) -> "subprocess.Popen[bytes]":
+    """In a group of its own: a signal to ours would be its first, and ours to it the second, which ends a run at once."""
+    return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, process_group=0)
+
+
 def _copy_base(run: Run) -> None:
     """The report of the policy that training starts from, where another run has it: the eval stage sees that it is up to date."""
     target = run.config.folder / "eval" / BASE
     if target.exists():
         return
     for folder in _evaluated_alike(run):
-        shutil.copytree(folder, target)
+        with whole_folder(target) as copy:
+            shutil.copytree(folder, copy, dirs_exist_ok=True)
         if evalstage.is_evaluated(run.config, BASE, runfolder.policies(run.config)[BASE]):
             return
-        shutil.rmtree(target)
+        discard(target)
 
 
 def _evaluated_alike(run: Run) -> Iterator[Path]:

@@ -9,13 +9,14 @@ checkpoints/step-00050/    config.json, model.safetensors, tokenizer.json … as
 
 import pickle
 import re
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_rl.checksums import damage, write_sums
-from reasoning_rl.errors import RunError, StorageError, first_line
+from reasoning_rl.errors import RunError, StorageError, first_line, is_out_of_memory
 from reasoning_rl.files import discard, whole_folder
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def save_checkpoint(folder: Path, step: int, policy: "Policy", state: Mapping[st
     target = folder / f"step-{step:05d}"
     with storing(target), whole_folder(target) as temporary:
         policy.save(temporary)
-        torch.save({"step": step, **state}, temporary / STATE_FILE)
+        with (temporary / STATE_FILE).open("wb") as file:  # of one that it opens itself, torch doesn't say why it can't be written
+            torch.save(_named_once({"step": step, **state}), file)
         write_sums(temporary)
     return target
 
@@ -44,7 +46,20 @@ def storing(target: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as failure:
-        raise StorageError(f"{target} can't be written: {first_line(failure)}") from failure
+        if is_out_of_memory(failure):
+            raise
+        reason = failure.__context__ if isinstance(failure.__context__, OSError) else failure
+        raise StorageError(f"{target} can't be written: {first_line(reason)}") from failure
+
+
+def _named_once(tree: Any) -> Any:
+    """The same with equal names as one object: pickle writes what it has met before in short, and names that were loaded are new objects.
+
+    So a state has the same bytes whether or not the run was stopped before it.
+    """
+    if isinstance(tree, dict):
+        return {sys.intern(name) if isinstance(name, str) else name: _named_once(value) for name, value in tree.items()}
+    return [_named_once(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def prune(folder: Path, kept: Collection[int]) -> None:

@@ -1,10 +1,14 @@
 """Another process of a crew: work goes to it through a pipe, results come back, and how it ended is told."""
 
 import multiprocessing
+import os
 import signal
+import threading
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,6 +44,7 @@ class Other:
         self.pipe, theirs = context.Pipe()
         self._said: Exception | None = None
         self._process = context.Process(target=_serve, args=(rank, size, folder, theirs), daemon=True)
+        resource_tracker.ensure_running()  # it would start inside, and have this thread hear signals again
         with ignoring_interrupts():
             self._process.start()
         theirs.close()
@@ -111,6 +116,7 @@ def _serve(rank: int, size: int, folder: str, pipe: Any) -> None:
     """The life of another process: do what comes through the pipe until it closes."""
     from reasoning_rl.learner.worker import Worker
 
+    threading.Thread(target=_follow, daemon=True).start()
     pipe.send("started")
     worker = Worker(rank, size, Path(folder) / "rendezvous")
     while True:
@@ -127,6 +133,14 @@ def _serve(rank: int, size: int, folder: str, pipe: Any) -> None:
         if isinstance(result, _Failed):
             break  # ends this worker's side of the collectives, so that the others don't wait
     worker.close()
+
+
+def _follow() -> None:
+    """End when the first process has, whatever is being done: nobody waits for it."""
+    first = multiprocessing.parent_process()
+    assert first is not None, "this is no other's process"
+    wait([first.sentinel])
+    os._exit(1)
 
 
 def _fit_to_travel(failure: Exception) -> Exception | None:

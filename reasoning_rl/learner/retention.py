@@ -1,6 +1,7 @@
 """Which checkpoints a run keeps: the newest, and the best by a metric where it is asked to."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ class Retention:
     def note(self, row: Mapping[str, Any]) -> None:
         """A line of metrics.jsonl."""
         value = row.get(self._config.keep_best or "")
-        if value is not None and is_due(int(row["step"]), self._config):
+        if value is not None and isfinite(value) and is_due(int(row["step"]), self._config):
             self._scores[int(row["step"])] = float(value)
 
     def unknown(self, row: Mapping[str, Any]) -> bool:

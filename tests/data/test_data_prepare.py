@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from subprocess import run
 from typing import Any
@@ -130,6 +131,19 @@ def test_changed_input_files_are_prepared_again(tmp_path: Path) -> None:
     prepare(config, POLICY, tmp_path / "out", seed=0)
     assert not prepare(config, POLICY, tmp_path / "out", seed=0).fresh
     assert prepare(gsm8k(tmp_path, [("Two?", "2")]), POLICY, tmp_path / "out", seed=0).fresh
+
+
+def test_problems_that_a_run_has_learned_from_are_not_replaced(tmp_path: Path) -> None:
+    begun, later = [("One?", "1"), ("Two?", "2")], [("One?", "1"), ("Three?", "3")]
+    config = gsm8k(tmp_path, begun)
+    made = prepare(config, POLICY, tmp_path / "out", seed=0)
+    gsm8k(tmp_path, later)
+    with pytest.raises(DataError, match=r"train\.jsonl is not as it was when .*out was made, which a run has learned from; put it back"):
+        prepare(config, POLICY, tmp_path / "out", seed=0, begun=True)
+    assert load_manifest(tmp_path / "out") == replace(made, fresh=False)
+    gsm8k(tmp_path, begun)
+    (tmp_path / "out" / "train.parquet").unlink()
+    assert prepare(config, POLICY, tmp_path / "out", seed=0, begun=True).files == made.files  # made again as it was
 
 
 def test_the_outcome_is_the_same_in_another_process(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """By hand, and against the rule said in other words."""
 
+from math import nan
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def test_checkpoints_are_due_every_so_many_steps_and_at_the_end() -> None:
 
 def test_the_best_stays_beside_the_newest(tmp_path: Path) -> None:
     folder = folder_with(tmp_path, 10, 20, 30, 40)
-    history = [{"step": step, "eval/pass@1": value} for step, value in ((10, 0.2), (20, 0.5), (25, 0.9), (30, 0.3), (40, None))]
+    history = [{"step": step, "eval/pass@1": value} for step, value in ((10, nan), (20, 0.5), (25, 0.9), (30, 0.3), (40, None))]
     Retention(folder, TrainConfig(steps=100, save_every=10, keep_checkpoints=1, keep_best="eval/pass@1"), history).prune()
     assert names(folder) == ["step-00020", "step-00040"]  # 25 was never saved
 
