@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from reasoning_rl.checksums import changed
 from reasoning_rl.errors import DataError
-from reasoning_rl.files import sha256_of, write_json
+from reasoning_rl.files import write_json
 
 NAME = "manifest.json"
 SCHEMA = 1
@@ -68,11 +69,4 @@ def up_to_date(folder: Path, identity: str) -> Manifest | None:
         manifest = load_manifest(folder)
     except DataError:  # absent, damaged or old: all reasons to prepare again
         return None
-    return manifest if manifest.identity == identity and all(_intact(folder / name, sha) for name, sha in manifest.files.items()) else None
-
-
-def _intact(path: Path, sha256: str) -> bool:
-    try:
-        return sha256_of(path) == sha256
-    except OSError:
-        return False
+    return manifest if manifest.identity == identity and not any(changed(folder, manifest.files)) else None

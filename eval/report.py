@@ -10,9 +10,9 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from reasoning_rl.checksums import changed
 from reasoning_rl.errors import RunError
 from reasoning_rl.eval.metrics import METRICS, Measure
-from reasoning_rl.files import sha256_of
 
 SCHEMA: Literal[2] = 2
 FILE = "report.json"
@@ -80,17 +80,10 @@ def read_report(path: Path) -> Report:
     return Report.from_json(text, str(path))
 
 
-def damaged_tables(folder: Path, report: Report) -> list[str]:
-    """Those of the report in `folder` that are missing or not as they were written."""
+def damaged_tables(folder: Path, report: Report) -> dict[str, str]:
+    """Those of the report in `folder` that are not as they were written, each with what is wrong."""
     written = report.facts.get("files")
-    return [name for name, sha256 in written.items() if not _is(folder / name, sha256)] if isinstance(written, dict) else []
-
-
-def _is(path: Path, sha256: str) -> bool:
-    try:
-        return sha256_of(path) == sha256
-    except OSError:
-        return False
+    return dict(changed(folder, written)) if isinstance(written, dict) else {}
 
 
 def figure(metric: str, number: float) -> str:

@@ -3,6 +3,7 @@
 The file is that of coreutils: `cd runs/cpu/checkpoints/step-00120 && sha256sum -c SHA256SUMS` checks it without this package.
 """
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from reasoning_rl.files import sha256_of
@@ -26,13 +27,19 @@ def damage(folder: Path) -> str | None:
         return f"{SUMS} is {'unreadable' if (folder / SUMS).exists() else 'missing'}"
     if not lines:
         return f"{SUMS} is empty"
-    return next((found for line in lines if (found := _damage_of(folder, *line.partition("  ")[::2]))), None)
+    files = {name: sha256 for sha256, _, name in (line.partition("  ") for line in lines)}
+    return next((f"{name} {found}" for name, found in changed(folder, files)), None)
 
 
-def _damage_of(folder: Path, expected: str, name: str) -> str | None:
+def changed(folder: Path, files: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Of files below a folder, given with their SHA-256, those that are not as they were written, each with what is wrong."""
+    return ((name, found) for name, sha256 in files.items() if (found := _change(folder / name, sha256)))
+
+
+def _change(path: Path, sha256: str) -> str | None:
     try:
-        return None if sha256_of(folder / name) == expected else f"{name} is not as it was written"
+        return None if sha256_of(path) == sha256 else "is not as it was written"
     except FileNotFoundError:
-        return f"{name} is missing"
+        return "is missing"
     except OSError as failure:
-        return f"{name} can't be read: {failure.strerror}"
+        return f"can't be read: {failure.strerror}"

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from reasoning_rl.files import storable
+
 CONTROLS: Mapping[int, int] = {code: 0x2400 + code for code in range(32) if code not in {9, 10, 13}} | {127: 0x2421}
 """Characters that no page may hold, and the signs that stand for them."""
 
@@ -12,7 +14,7 @@ def printable(text: str) -> str:
     >>> printable("a\ud800b\x00")
     'a?b␀'
     """
-    return text.encode("utf-8", "replace").decode("utf-8").translate(CONTROLS)
+    return storable(text).translate(CONTROLS)
 
 
 def shortened(text: object, limit: int) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from reasoning_rl.checkup.finding import Finding, Run
 from reasoning_rl.errors import RunError
 from reasoning_rl.eval import probe_report
-from reasoning_rl.eval.report import FILE, TABLES, Report, damaged_tables, read_report
+from reasoning_rl.eval.report import FILE, TABLES, damaged_tables, read_report
 from reasoning_rl.files import leftovers
 
 _MARKS = (FILE, TABLES[0], ".parts-*")
@@ -30,7 +30,7 @@ def _report(run: Run, folder: Path) -> Finding:
         report = read_report(folder / FILE)
     except RunError as failure:
         return Finding(part, "damaged", str(failure), again)
-    broken = [*_tables(folder, report), *_probe(folder)]
+    broken = [*map(" ".join, damaged_tables(folder, report).items()), *_probe(folder)]
     if broken:
         return Finding(part, "damaged", "; ".join(broken), again)
     another = f"; {pieces} pieces of another evaluation are stored" if pieces else ""
@@ -40,12 +40,6 @@ def _report(run: Run, folder: Path) -> Finding:
 def _command(run: Run, folder: Path) -> str:
     below = folder.relative_to(run.folder / "eval").parts
     return run.command("eval", *(["--suite", below[0]] if len(below) > 1 else []))
-
-
-def _tables(folder: Path, report: Report) -> list[str]:
-    missing = [name for name in TABLES if not (folder / name).exists()]
-    other = [name for name in damaged_tables(folder, report) if name not in missing]
-    return [*(f"{name} is missing" for name in missing), *(f"{name} is not as it was written" for name in other)]
 
 
 def _probe(folder: Path) -> list[str]:

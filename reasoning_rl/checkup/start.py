@@ -5,11 +5,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from reasoning_rl.checksums import damage
+from reasoning_rl.checksums import changed, damage
 from reasoning_rl.checkup.finding import Finding, Run
 from reasoning_rl.data.manifest import NAME, load_manifest
 from reasoning_rl.errors import DataError, ReasoningRLError
-from reasoning_rl.files import sha256_of
 from reasoning_rl.journal import surroundings
 from reasoning_rl.recipes import load_config
 
@@ -61,19 +60,13 @@ def data(run: Run) -> Finding:
         files = load_manifest(folder).files
     except DataError as failure:
         return Finding("data", "damaged", str(failure), f"remove {folder / NAME}; {_DATA.format(run.command('data'))}")
-    broken = [said for name, sha256 in files.items() if (said := _broken(folder / name, sha256))]
+    broken = [f"{Path(name).name} {said}" for name, said in changed(folder, files)]
     if broken:
         return Finding("data", "damaged", "; ".join(broken), _DATA.format(run.command("data")))
     return Finding("data", "ok", f"{len(files)} files are as they were written")
 
 
 _DATA = "{} makes the same again; nothing is lost"
-
-
-def _broken(path: Path, sha256: str) -> str | None:
-    if not path.exists():
-        return f"{path.name} is missing"
-    return None if sha256_of(path) == sha256 else f"{path.name} is not as it was written"
 
 
 def base(run: Run) -> Finding:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from reasoning_rl.errors import StorageError
-from reasoning_rl.files import write_whole
+from reasoning_rl.files import storable, write_whole
 from reasoning_rl.records import Score
 from reasoning_rl.rescoring.answers import IDENTITY
 from reasoning_rl.rescoring.tally import Judged
@@ -57,8 +57,7 @@ def _of_other(score: Score) -> dict[str, object]:
 
 
 def _plain(value: object) -> object:
-    """Text that UTF-8 can hold: half a surrogate pair becomes a question mark."""
-    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
+    return storable(value) if isinstance(value, str) else value
 
 
 class VerdictsFile:
