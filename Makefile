@@ -9,6 +9,7 @@ RUNS   ?= runs/$(RECIPE)/eval/base runs/$(RECIPE)/eval/trained
 OUT    ?= runs/comparison
 COMPARE ?=
 MINUTES ?= 30
+KILLS  ?= 50
 VENV   ?= $(if $(filter vllm,$(ENGINE)),.venv-vllm,.venv)
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do $$python -c '' 2>/dev/null && echo $$python && break; done)
 BIN    := $(VENV)/bin
@@ -17,7 +18,7 @@ ALL    := $(SET) $(if $(ENGINE),sampling.engine=$(ENGINE))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-vllm data train eval compare reports bench check test browser fuzz clean
+.PHONY: help setup setup-vllm data train eval compare reports bench check test browser fuzz torture clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -61,6 +62,11 @@ browser:  ## install Chromium where there is none, for the tests of the report p
 fuzz: $(VENV)/.ready-fuzz  ## look for a text that breaks the verifiers: MINUTES=30, findings in fuzz-findings/
 	@mkdir -p fuzz-findings && cd fuzz-findings && \
 	  ../$(BIN)/python ../tests/fuzz/fuzz_verify.py corpus -max_total_time=$$(($(MINUTES) * 60)) -timeout=10
+
+torture: $(VENV)/.ready-dev  ## kill, fill, wear out, 20 minutes: KILLS=50 at random instants of the smoke recipe, faults, 2,000 steps, a journal of 100,000
+	@$(BIN)/python tests/torture/kills.py --kills $(KILLS)
+	@$(BIN)/python tests/torture/soak.py
+	@$(BIN)/pytest -q -s tests/torture tests/faults
 
 clean:  ## remove caches and build output; runs stay
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*

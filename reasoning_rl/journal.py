@@ -109,6 +109,17 @@ def metrics_rows(folder: Path) -> list[dict[str, Any]]:
     return _parsed(path) if path.exists() else []
 
 
+def require_rows(folder: Path, last: int) -> None:
+    """RunError when metrics.jsonl has not one row for each step from 0 to `last`, in order."""
+    found = [row["step"] for row in metrics_rows(folder) if row["step"] <= last]
+    lost = next((step for step in range(last + 1) if step >= len(found) or found[step] != step), None)
+    if lost is not None:
+        raise RunError(
+            f"{folder / _METRICS}: the row of step {lost} is lost, though {last} steps are done. "
+            f"Without the checkpoints of step {lost} and later, training makes these steps again; or begin anew with --fresh"
+        )
+
+
 def rollouts_file(folder: Path, step: int) -> Path:
     return _stored(folder, _ROLLOUTS, step)
 

@@ -17,7 +17,7 @@ from reasoning_rl.data.prepare import prepare
 from reasoning_rl.data.store import load_prompts
 from reasoning_rl.errors import ConfigError, EngineDied, RunError, StorageError, TrainingError
 from reasoning_rl.files import digest, discard, sha256_of, whole_folder
-from reasoning_rl.journal import Journal, metrics_rows, read_metrics
+from reasoning_rl.journal import Journal, metrics_rows, read_metrics, require_rows
 from reasoning_rl.learner.checkpoint import checkpoints, load_state, newest_whole, set_aside, step_of
 from reasoning_rl.learner.memory import free_memory
 from reasoning_rl.learner.retention import Retention
@@ -278,6 +278,7 @@ def _require_outcome(config: Config) -> None:
         raise RunError(
             f"{config.folder}: training ended before step {config.train.steps}; the same command goes on from its last checkpoint"
         )
+    require_rows(config.folder, config.train.steps)
     if not read_metrics(config.folder)["learner/tokens"].sum():
         raise TrainingError(
             f"{config.folder}: no step of {config.train.steps} has changed the policy. Where groups/learned in metrics.jsonl is 0, rewards "

@@ -10,7 +10,7 @@ from reasoning_rl.claim import Claim
 from reasoning_rl.config import Config
 from reasoning_rl.errors import EngineDied, StorageError
 from reasoning_rl.eval.evaluate import quick
-from reasoning_rl.journal import Journal
+from reasoning_rl.journal import Journal, require_rows
 from reasoning_rl.learner.checkpoint import checkpoints, save_checkpoint, step_of
 from reasoning_rl.learner.crew import Crew
 from reasoning_rl.learner.guards import Guards
@@ -62,6 +62,8 @@ class Loop:
     def _look_back(self, start: int) -> None:
         """What the steps before `start` have to say to those that come; what was written after them goes."""
         config = self.config
+        if start:
+            require_rows(config.folder, start)
         history = self.journal.truncate(start if start else -1)
         self._objective = build(config.objective, config.sampling.max_tokens)
         limit = None if config.train.rollouts else config.train.warn_mismatch_kl
@@ -70,10 +72,6 @@ class Loop:
         self._guards = Guards(config.guards, self.progress.say, history)
         self._retention = Retention(config.folder / "checkpoints", config.train, history)
         self._retention.prune()
-        if missing := set(range(start + 1 if start else 0)) - {row["step"] for row in history}:
-            self.progress.say(
-                f"metrics.jsonl lacks {len(missing)} steps before this one, such as {min(missing)}: guards don't know of them"
-            )
         if start == 0:
             self.journal.metrics({"step": 0, **self._held_out(0)})
 

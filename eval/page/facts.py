@@ -21,7 +21,7 @@ def facts(page: Page) -> list[Fact]:
     known = [dict(flat({**policy.report.facts, "created": policy.report.created})) for policy in page.policies]
     names = [name for name in dict.fromkeys(name for table in known for name in table) if name != "note"]
     rows = ((name, [table.get(name, "") for table in known]) for name in names)
-    return [Fact(name, values, shared=len(set(values)) == 1) for name, values in rows]
+    return [Fact(name, values, shared=len(set(values)) == 1 and name != "created") for name, values in rows]  # seconds agree by chance
 
 
 def flat(nested: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
