@@ -107,8 +107,8 @@ def read_evaluation(path: PathLike, suite: str = "") -> Evaluation:
         raise RunError(f"{table}: the problems of this report can't be read ({failure}); the eval stage writes them") from failure
     if missing := [column for column in PROBLEM_COLUMNS if column not in problems]:
         raise RunError(f"{table}: the problems of this report can't be read (no column {missing[0]!r}); the eval stage writes them")
-    if table.name in damaged_tables(file.parent, report):
-        raise RunError(f"{table}: the problems of this report are not as they were written; the eval stage writes them again")
+    for name, found in damaged_tables(file.parent, report).items():
+        raise RunError(f"{file.parent / name} {found}; the eval stage writes it again")
     return Evaluation(file.parent, report, problems.set_index("problem_id"))
 
 

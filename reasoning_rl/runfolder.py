@@ -91,7 +91,9 @@ def _moved(config: Config) -> list[str]:
     except (OSError, ValueError):
         return ["environment: environment.json is missing or damaged"]
     before = {name: value for name, value in there.items() if name not in _OF_THE_START}
-    return _lines(_flat(before), _flat(surroundings(own_code(config))))
+    here = surroundings(own_code(config))
+    read, reads = before.pop("files", {}), here.pop("files")
+    return [*(f"text of {path}" for path in sorted(reads) if read.get(path) != reads[path]), *_lines(_flat(before), _flat(here))]
 
 
 def has_results(config: Config) -> bool:
@@ -148,7 +150,8 @@ def changes(before: Config, now: Config, *, told: Callable[[str, Any, Any], bool
     """Settings that are not the same, one line each; those that `told` accepts by name and both values."""
     old, new = (_flat(config.model_dump(mode="json")) for config in (before, now))
     changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key) and told(key, old.get(key), new.get(key))}
-    return _lines({key: old.get(key) for key in changed}, {key: new.get(key) for key in changed})
+    lines = _lines({key: old.get(key) for key in changed}, {key: new.get(key) for key in changed})
+    return [f"{line}; it may only grow" if told is _decides and line.startswith(_MAY_GROW) else line for line in lines]
 
 
 def _decides(name: str, old: Any, new: Any) -> bool:

@@ -28,6 +28,8 @@ from reasoning_rl.rollout.judge import Judge
 from reasoning_rl.trackers import tracker_libraries
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from reasoning_rl.learner.crew import Crew
     from reasoning_rl.objectives.objective import Objective
     from reasoning_rl.rollout.gather import Source
@@ -69,16 +71,13 @@ def run_training(config: Config, *, resume: runfolder.Resume, console: Console) 
         runfolder.begin(config, resume)
         prepared(config, console)
         _require_enough_prompts(config)
-        if runfolder.has_base(config) and config.train.steps and is_trained(config):
+        done = runfolder.has_base(config) and config.train.steps > 0 and is_trained(config)
+        if done:
             Retention(config.folder / "checkpoints", config.train, metrics_rows(config.folder)).prune()  # a kill may have come before it
-            sayer(console)(
-                f"{config.folder} is trained, all {config.train.steps} steps. Evaluate it, or give the next run a name=… of its own"
-            )
         else:
             with judge:
                 _until_trained(config, claim, judge, console)
-        _require_outcome(config)
-        _draw_rewards(config)
+        _end_well(config, done, sayer(console))
 
 
 def is_trained(config: Config) -> bool:
@@ -193,7 +192,6 @@ def _train(config: Config, claim: Claim, crew: "Crew", judge: Judge, base: str, 
         asked = sampled if config.train.rollouts is None else f"answers of {config.train.rollouts}"
         say(f"Training by {config.objective.name}: steps {start + 1} to {config.train.steps}, {asked}")
         Loop(config, claim, crew, judge, journal, progress, source, held_out).run(start)
-    say(f"Trained. Checkpoints: {folder / 'checkpoints'}, reward curve: {folder / 'reward.png'}")
 
 
 def _opened(config: Config, crew: "Crew", base: str, checkpoint: Path | None, prompts: Sequence[Prompt]) -> int:
@@ -270,8 +268,11 @@ def _require_enough_prompts(config: Config) -> None:
         raise ConfigError(f"sampling.prompts_per_step: {asked}, but there are only {there} training problems")
 
 
-def _require_outcome(config: Config) -> None:
-    """That training has done what it ends well for. RunError when it has not come to its end, TrainingError when no step had an effect."""
+def _end_well(config: Config, done: bool, say: Say) -> None:
+    """Draw the rewards, and say what is there; `done`: it was there before. With no steps there is nothing to draw.
+
+    RunError when training has not come to its end, TrainingError when no step had an effect.
+    """
     if not config.train.steps:
         return
     if not is_trained(config):
@@ -279,7 +280,20 @@ def _require_outcome(config: Config) -> None:
             f"{config.folder}: training ended before step {config.train.steps}; the same command goes on from its last checkpoint"
         )
     require_rows(config.folder, config.train.steps)
-    if not read_metrics(config.folder)["learner/tokens"].sum():
+    metrics = read_metrics(config.folder)
+    _draw_rewards(config, metrics)
+    _require_effect(config, metrics)
+    for name in (column for column in map(str, metrics) if column.startswith("guards/") and column != "guards/token_budget"):
+        if count := int((metrics[name] > 0).sum()):
+            say(f"Alarm {name}: in {count} of {config.train.steps} steps (docs/faq.md)")
+    if done:
+        say(f"{config.folder} is trained, all {config.train.steps} steps. Evaluate it, or give the next run a name=… of its own")
+    else:
+        say(f"Trained. Checkpoints: {config.folder / 'checkpoints'}, reward curve: {config.folder / 'reward.png'}")
+
+
+def _require_effect(config: Config, metrics: "pd.DataFrame") -> None:
+    if not metrics["learner/tokens"].sum():
         raise TrainingError(
             f"{config.folder}: no step of {config.train.steps} has changed the policy. Where groups/learned in metrics.jsonl is 0, rewards "
             "are equal within each group: try easier problems, a longer cold start or a larger sampling.group_size (docs/faq.md). Where "
@@ -287,11 +301,10 @@ def _require_outcome(config: Config) -> None:
         )
 
 
-def _draw_rewards(config: Config) -> None:
+def _draw_rewards(config: Config, metrics: "pd.DataFrame") -> None:
     from reasoning_rl.eval.plots import reward_curve
 
-    if config.train.steps:
-        reward_curve(read_metrics(config.folder), config.folder / "reward.png")
+    reward_curve(metrics, config.folder / "reward.png")
 
 
 def revision_of(config: Config, source: str) -> str | None:

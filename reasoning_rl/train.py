@@ -10,7 +10,7 @@ from reasoning_rl.claim import Claim
 from reasoning_rl.config import Config
 from reasoning_rl.errors import EngineDied, StorageError
 from reasoning_rl.eval.evaluate import quick
-from reasoning_rl.journal import Journal, require_rows
+from reasoning_rl.journal import Journal, metrics_rows, require_rows
 from reasoning_rl.learner.checkpoint import checkpoints, save_checkpoint, step_of
 from reasoning_rl.learner.crew import Crew
 from reasoning_rl.learner.guards import Guards
@@ -64,6 +64,9 @@ class Loop:
         config = self.config
         if start:
             require_rows(config.folder, start)
+        again = max((row["step"] for row in metrics_rows(config.folder)), default=0)
+        if again > start:
+            self.progress.say(f"Steps {start + 1} to {again} are made again: no checkpoint holds them")
         history = self.journal.truncate(start if start else -1)
         self._objective = build(config.objective, config.sampling.max_tokens)
         limit = None if config.train.rollouts else config.train.warn_mismatch_kl

@@ -77,7 +77,7 @@ def test_built_in_head_room_is_said_and_only_there(tmp_path: Path) -> None:
 def test_more_steps_go_on_and_fewer_are_refused(tmp_path: Path) -> None:
     begun(tmp_path)
     runfolder.begin(config(tmp_path, "train.steps=9"), "must")
-    with pytest.raises(RunError, match=r"train\.steps: 9 there, 2 here"):
+    with pytest.raises(RunError, match=r"train\.steps: 9 there, 2 here; it may only grow"):
         runfolder.begin(config(tmp_path, "train.steps=2"), "must")
 
 
@@ -93,7 +93,7 @@ def test_what_changed_is_said_and_noted_where_training_goes_on(tmp_path: Path, m
     assert [line.partition(":")[0] for line in said] == [
         "Goes on with another train.keep_checkpoints",
         "Goes on with another train.steps",
-        f"Goes on with another files.{tmp_path}/mine.py",
+        f"Goes on with another text of {tmp_path}/mine.py",
         "Goes on with another threads",
     ]
     assert said[-1].endswith("threads: '1' there, '2' here")

@@ -90,20 +90,21 @@ def faded(course: Course, share: float) -> bool:
 
 
 def overflowing(course: Course, limit: float) -> bool:
-    """Above the limit, with the rest less than half of what it was at first.
+    """Above the limit, with the rest less than half of what it was at first, and by more than chance does.
 
     So neither longer answers alone ring it, nor a policy that begins with most answers cut off and learns to end them.
     """
     if course.windows is None:
         return False
-    first, last = course.windows.first.mean, course.windows.last.mean
-    return last > limit and 1 - last < (1 - first) / 2
+    first, last = course.windows.first, course.windows.last.mean
+    return last > limit and 1 - last < (1 - first.mean) / 2 and last - first.mean > _CHANCE * first.spread
 
 
 def _failing(course: Course, limit: float) -> str:
     return (
-        f"verifiers failed on {course.value:.1%} of the answers, which is above {limit:.1%}. The rollouts have the reasons (verdicts "
-        "`timeout` and `error`); judge.deadline_s, judge.memory_mib and judge.workers give them more room"
+        f"verifiers failed on {course.value:.1%} of the answers, which is above {limit:.1%}. The columns reason_* of this step's rollouts "
+        "say which, and why; `reasoning-rl show RUN --worst 5` prints some. Where it is time or memory, judge.deadline_s and "
+        "judge.memory_mib give more"
     )
 
 

@@ -19,7 +19,10 @@ Row = Mapping[str, float | None]
 """Of metrics.jsonl, where what is not finite is null."""
 
 _STORM = "guards/verifier_storm"
-_REMEDY = "A lower learner.learning_rate or learner.max_grad_norm, policy.dtype=float32 or policy.autocast=off may help (docs/faq.md)"
+_REMEDY = (
+    "Checkpoints are free of such numbers. A lower learner.learning_rate or learner.max_grad_norm, policy.dtype=float32 or "
+    "policy.autocast=off may help, in a run of another name, which may begin with a checkpoint of this one (docs/faq.md)"
+)
 
 
 @dataclass
@@ -64,13 +67,9 @@ class Guards:
         said = f"step {step}: {found}; {_counted(len(updates))} not made, and the answers are in {rows}"
         in_a_row = self._skipping + 1
         if self.config.nonfinite == "stop":
-            raise TrainingError(
-                f"{said}. The last checkpoint is free of such numbers. {_REMEDY}; guards.nonfinite=skip goes on without such updates"
-            )
+            raise TrainingError(f"{said}. {_REMEDY}; guards.nonfinite=skip goes on without such updates")
         if in_a_row >= self.config.most_skipped:
-            raise TrainingError(
-                f"{said}. Steps in a row so far: {in_a_row} (guards.most_skipped). The last checkpoint is free of such numbers. {_REMEDY}"
-            )
+            raise TrainingError(f"{said}. Steps in a row so far: {in_a_row} (guards.most_skipped). {_REMEDY}")
         self._say(f"S{said[1:]}; the run goes on (guards.nonfinite is skip)")
 
     def look(self, step: int, metrics: Row) -> dict[str, float]:
@@ -79,7 +78,7 @@ class Guards:
         self._take(metrics)
         rings = {name: watched.rings for name, watched in self._watched.items()}
         for name, ringing in rings.items():
-            if ringing and name not in rang:
+            if ringing and name not in rang and not (name == _STORM and self.config.verifier_storm == "stop"):  # which is said by `enforce`
                 self._say(f"Step {step}: {self._watched[name].words}")
         if self._budget != budget:
             self._say(

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_rl.config import TrainConfig
+from reasoning_rl.journal import metrics_rows
 from reasoning_rl.learner.checkpoint import checkpoints, prune, step_of
+from reasoning_rl.recipes import load_config
 
 
 class Retention:
@@ -16,6 +18,7 @@ class Retention:
         """`history`: the lines of metrics.jsonl so far."""
         self._folder, self._config = folder, config
         self._scores: dict[int, float] = {}
+        self._said = False
         for row in history:
             self.note(row)
 
@@ -26,14 +29,30 @@ class Retention:
             self._scores[int(row["step"])] = float(value)
 
     def unknown(self, row: Mapping[str, Any]) -> bool:
-        """Whether the best is asked for by a column that this line, of a step that saves, doesn't have."""
-        return self._config.keep_best is not None and self._config.keep_best not in row
+        """Whether the best is asked for by a column that this line, of a step that saves, is the first not to have."""
+        first = self._config.keep_best is not None and self._config.keep_best not in row and not self._said
+        self._said |= first
+        return first
+
+    @property
+    def best(self) -> int | None:
+        """Step of the best checkpoint that is there."""
+        return _best(self._steps, self._scores)
+
+    @property
+    def _steps(self) -> list[int]:
+        return [step_of(checkpoint) for checkpoint in checkpoints(self._folder)]
 
     def prune(self) -> None:
         """Remove the others."""
-        steps = [step_of(checkpoint) for checkpoint in checkpoints(self._folder)]
+        steps = self._steps
         due = {step for step in steps if is_due(step, self._config)}
         prune(self._folder, kept(steps, due, self._config.keep_checkpoints, self._scores))
+
+
+def best_of(run: Path) -> int | None:
+    """Step of the checkpoint that `train.keep_best` keeps in a run's folder. ReasoningRLError when settings or metrics can't be read."""
+    return Retention(run / "checkpoints", load_config(run / "config.yaml").train, metrics_rows(run)).best
 
 
 def is_due(step: int, config: TrainConfig) -> bool:
@@ -48,6 +67,9 @@ def kept(steps: Sequence[int], due: Collection[int], newest: int, scores: Mappin
     [20, 60, 70]
     """
     regular = [step for step in steps if step in due]
-    scored = [step for step in regular if step in scores]
-    best = {max(scored, key=lambda step: scores[step])} if scored else set()
-    return {*steps[-1:], *regular[-newest:], *best}
+    best = _best(regular, scores)
+    return {*steps[-1:], *regular[-newest:], *([] if best is None else [best])}
+
+
+def _best(steps: Sequence[int], scores: Mapping[int, float]) -> int | None:
+    return max((step for step in steps if step in scores), key=lambda step: scores[step], default=None)

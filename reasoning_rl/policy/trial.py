@@ -4,6 +4,7 @@ Settings don't tell: some architectures mix tokens outside attention (state spac
 logits. Nothing would fail: another model than the one that was loaded would be trained.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,6 +41,8 @@ def require_alike(model: "PreTrainedModel", name: str) -> None:
         error = _error(model)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as failure:
         raise ModelError(f"policy.model: {name!r} can't compute packed samples, which is needed: {first_line(failure)}") from failure
+    if not math.isfinite(error):
+        raise ModelError(f"{name}: its logits are not finite, so that it can't be sampled from; begin with an earlier checkpoint")
     if not error <= _TOLERANCE[model.dtype]:
         raise ModelError(
             f"policy.model: {name!r} gives other logits where samples are packed, off by {error:.2g} of their size: "

@@ -78,7 +78,7 @@ def test_the_run_stops_before_the_step_and_once_the_cause_is_gone_ends_as_if_not
             assert isinstance(failure, TrainingError)
             assert failure.exit_code == 9
             assert str(failure).startswith("step 4: loss nan, grad_norm nan, tokens with a log-probability that is not finite: 12")
-            assert f"the answers are in {own.folder}/faults/step-00004.parquet. The last checkpoint is " in str(failure)
+            assert f"the answers are in {own.folder}/faults/step-00004.parquet. Checkpoints are " in str(failure)
             assert faults(own.folder) == {"step-00004.parquet": [(4, 2, 1)]}
             assert [path.name for path in checkpoints(own.folder / "checkpoints")] == ["step-00002"]
             assert read_metrics(own.folder)["step"].tolist() == [0, 1, 2, 3]
@@ -145,5 +145,5 @@ def test_too_many_such_steps_in_a_row_stop_the_run_all_the_same(runs: Path) -> N
     assert isinstance(failure, TrainingError)
     assert "Step 3: " in said
     assert str(failure).startswith("step 4: ")
-    assert "Steps in a row so far: 2 (guards.most_skipped). The last checkpoint is " in str(failure)
+    assert "Steps in a row so far: 2 (guards.most_skipped). Checkpoints are " in str(failure)
     assert read_metrics(again.folder)["step"].tolist() == [0, 1, 2, 3]

@@ -109,6 +109,11 @@ def test_a_policy_that_begins_cut_off_rings_only_when_half_as_many_answers_end()
     assert rung(LENGTH, course(CUT, 1.0, 1.0, 0.9), window=1) == []
 
 
+def test_answers_that_were_nearly_all_cut_off_at_first_ring_by_no_chance() -> None:
+    """First 0.975 with a spread of 0.025: three of it are more than is left to 1, though none ends any more."""
+    assert rung(LENGTH, course(CUT, 0.95, 1.0, 1.0, 1.0), window=2) == []
+
+
 def healthy() -> list[Row]:
     """The `cpu` recipe as it went: reward 0.61 to 0.96, entropy 0.18 to 0.03 nats over 120 steps, each step off by 2 % of its value."""
     share = [step / 119 for step in range(120)]
@@ -184,7 +189,7 @@ def test_a_run_stops_at_a_number_that_is_not_finite() -> None:
     with pytest.raises(TrainingError) as failure:
         guards.skipped(4, BROKEN, FAULTS)
     said = str(failure.value)
-    assert f"step 4: loss nan, grad_norm nan; 2 updates were not made, and the answers are in {FAULTS}. The last checkpoint is" in said
+    assert f"step 4: loss nan, grad_norm nan; 2 updates were not made, and the answers are in {FAULTS}. Checkpoints are" in said
     assert all(
         knob in said for knob in ("learner.learning_rate", "learner.max_grad_norm", "policy.dtype", "policy.autocast", "guards.nonfinite")
     )

@@ -1,5 +1,6 @@
 """A model that would not compute packed samples as it computes rows is refused when it is loaded."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,12 @@ def test_dropout_that_can_not_be_turned_off_is_refused() -> None:
     without_dropout(model)
     with pytest.raises(ModelError, match="gives other logits"):
         require_alike(model, "some")
+
+
+def test_weights_that_are_wrecked_are_told_from_an_architecture_that_does_not_fit(policy: Policy, tmp_path: Path) -> None:
+    """It could not be sampled from either."""
+    with torch.no_grad():
+        next(policy.model.parameters())[:] = math.nan
+    policy.save(tmp_path / "wrecked")
+    with pytest.raises(ModelError, match=r"wrecked: its logits are not finite, .*; begin with an earlier checkpoint"):
+        load_policy(str(tmp_path / "wrecked"), CPU)
