@@ -337,7 +337,7 @@ def clean(named: options.CleanedRuns = None, also: options.AlsoGoing = None, yes
     if not found.items:
         typer.echo("Nothing to clean")
         return
-    _console().print(listing(found))
+    _console().print(listing(found, going=yes))
     if yes or _agreed(options.clean_command(named or [], wished, runs)):
         typer.echo(f"Freed {remove(found, typer.echo):,} bytes")
     else:

@@ -87,7 +87,8 @@ CleanedRuns = Annotated[
     list[str] | None, Argument(help="Names or folders of runs; by default all in --runs, and the cold starts there.", show_default=False)
 ]
 AlsoGoing = Annotated[
-    list[str] | None, Option("--also", help="checkpoints: all but the newest whole one of a run; rollouts: all; repeatable.")
+    list[str] | None,
+    Option("--also", help="checkpoints: all but the newest whole one of a run and its best by train.keep_best; rollouts: all; repeatable."),
 ]
 Yes = Annotated[bool, Option("--yes", "-y", help="Remove what is listed.")]
 

@@ -15,11 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from reasoning_rl.claim import LOCK, claimed, holder
-from reasoning_rl.errors import RunError, StorageError
+from reasoning_rl.errors import ReasoningRLError, RunError, StorageError
 from reasoning_rl.eval.report import FILE
 from reasoning_rl.files import discard, leftovers
 from reasoning_rl.journal import rollout_steps
-from reasoning_rl.learner.checkpoint import checkpoints, newest_whole
+from reasoning_rl.learner.checkpoint import checkpoints, newest_whole, step_of
+from reasoning_rl.learner.retention import best_of
 
 ALSO: Mapping[str, str] = {
     "checkpoints": "the run can't go back to it, nor be evaluated there",
@@ -67,7 +68,12 @@ class Plan:
 
 
 def plan(runs: Path, chosen: Sequence[Path] = (), also: Collection[str] = ()) -> Plan:
-    """Of the `chosen` runs; or of all in the folder `runs`, and of the cold starts there that none of them began with."""
+    """Of the `chosen` runs; or of all in the folder `runs`, and of the cold starts there that none of them began with.
+
+    RunError where that folder is not there.
+    """
+    if not chosen and not runs.is_dir():
+        raise RunError(f"--runs: there is no folder {runs}; give that of the runs, or name them")
     there = _run_folders(runs)
     folders = list(chosen) or there
     left = {folder: said for folder in folders if (said := _untouchable(folder))}
@@ -174,12 +180,13 @@ def _circumstances(path: Path) -> Mapping[bytes, bytes]:
 
 
 def _older(folder: Path) -> _Found:
-    """All but the newest that is whole; none where none is."""
+    """All but the newest that is whole and the best; none where none is whole, or the best can't be known."""
     try:
-        newest = newest_whole(folder / "checkpoints", lambda _: None)
-    except RunError:
+        newest, best = newest_whole(folder / "checkpoints", lambda _: None), best_of(folder)
+    except (ReasoningRLError, UnicodeDecodeError):
         return
-    yield from ((path, f"not the newest; {ALSO['checkpoints']}") for path in checkpoints(folder / "checkpoints") if path != newest)
+    others = [path for path in checkpoints(folder / "checkpoints") if path != newest and step_of(path) != best]
+    yield from ((path, f"not the newest; {ALSO['checkpoints']}") for path in others)
 
 
 def _rollouts(folder: Path) -> _Found:
@@ -229,8 +236,10 @@ def _require_gone(folder: Path, items: Sequence[Item]) -> None:
             raise StorageError(f"{rest} can't be removed, whole or in part; see to its permissions, and repeat the command")
 
 
-def listing(plan: Plan) -> Table:
-    table = Table("what", "size", "why it can go", title=f"can go: {decimal(plan.size)}", title_justify="left")
+def listing(plan: Plan, *, going: bool = False) -> Table:
+    """`going`: nobody will be asked."""
+    goes = "goes" if going else "can go"
+    table = Table("what", "size", f"why it {goes}", title=f"{goes}: {decimal(plan.size)}", title_justify="left")
     for item in plan.items:
         table.add_row(Text(str(item.path)), decimal(item.size), Text(item.why))
     return table

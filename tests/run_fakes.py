@@ -1,5 +1,6 @@
 """A run as the stages leave it, made by hand in an instant: four steps, two checkpoints, one evaluation."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,7 @@ from reasoning_rl.eval.report import TABLES, Report
 from reasoning_rl.eval.samples import Parts, sample_rows
 from reasoning_rl.files import sha256_of
 from reasoning_rl.journal import Journal
-from reasoning_rl.recipes import load_config
+from reasoning_rl.recipes import dump_config, load_config
 from reasoning_rl.records import Completion, Group, Problem, Prompt, Score, Verdict
 
 STEPS = 4
@@ -47,6 +48,14 @@ def trained(folder: Path, steps: Iterable[int]) -> None:
             if step:
                 book.rollouts(step, [_group()])
             book.metrics({"step": step, "reward": 0.5})
+
+
+def best_at(run: Path, best: int) -> None:
+    """The run keeps its best checkpoint by a score, which is highest at this step."""
+    config = load_config(str(run / "config.yaml"), ["train.keep_best=eval/pass@1"])
+    (run / "config.yaml").write_text(dump_config(config))
+    rows = [{"step": step, "eval/pass@1": float(step == best)} for step in range(STEPS + 1)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def made_evaluation(folder: Path, identity: str = "these answers") -> None:

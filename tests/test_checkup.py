@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from run_fakes import COLD_START, STEPS, corrupted, in_use, made_pieces, made_run, torn, trained
+from run_fakes import COLD_START, STEPS, best_at, corrupted, in_use, made_evaluation, made_pieces, made_run, torn, trained
 from test_pipeline import micro
 from test_pipeline import trained as micro_trained
 from typer.testing import CliRunner, Result
@@ -20,7 +20,8 @@ from reasoning_rl.checkup.finding import Finding
 from reasoning_rl.claim import claimed
 from reasoning_rl.errors import RunError
 from reasoning_rl.evalstage import run_eval
-from reasoning_rl.recipes import load_config
+from reasoning_rl.journal import Journal
+from reasoning_rl.recipes import dump_config, load_config
 
 Harm = Callable[[Path], object]
 
@@ -104,14 +105,14 @@ def test_an_evaluation_under_way_has_nothing_damaged(run: Path) -> None:
     (run / "eval" / "base" / "report.json").unlink()
     made_pieces(run / "eval" / "trained", "those answers")
     assert states(run) == {"eval/base": "not yet", "eval/trained": "not yet"}
-    assert "1 pieces of its answers are stored" in found(run)["eval/trained"].detail
+    assert "with 1 piece of its answers stored" in found(run)["eval/trained"].detail
 
 
 def test_leftovers_are_counted_and_do_no_harm(run: Path) -> None:
     (run / "rollouts" / ".step-00005.parquet.7.tmp").write_text("half")
     (run / "checkpoints" / "step-00006.damaged").mkdir()
     assert states(run) == {}
-    assert "1 of interrupted writes, 1 damaged checkpoints set aside; reasoning-rl clean" in found(run)["leftovers"].detail
+    assert "1 of interrupted writes, 1 damaged checkpoint set aside; reasoning-rl clean" in found(run)["leftovers"].detail
 
 
 # What has been taken away on purpose
@@ -195,12 +196,122 @@ def test_damage_is_named_with_its_part_and_a_way_out(harm: str, run: Path) -> No
     assert found(run)[part].remedy
 
 
+@pytest.mark.parametrize("harm", [name for name, (part, _, _) in HARMS.items() if part.startswith(("data", "eval"))])
+def test_nothing_is_to_be_removed_that_its_stage_replaces(harm: str, run: Path) -> None:
+    part, do, _ = HARMS[harm]
+    do(run)
+    command = f"reasoning-rl {part.partition('/')[0]} --recipe {run / 'config.yaml'} makes "
+    assert found(run)[part].remedy.startswith(command)
+
+
+def test_a_damaged_cold_start_is_made_again_by_the_stage_that_needs_it(run: Path) -> None:
+    corrupted(run.parent / "cache" / COLD_START / "model.safetensors")
+    assert found(run)["base.json"].remedy.startswith("reasoning-rl eval --recipe ")  # train has nothing left to do
+    shutil.rmtree(run / "checkpoints")
+    assert found(run)["base.json"].remedy.startswith("reasoning-rl train --recipe ")
+
+
 def test_a_damaged_last_checkpoint_costs_nothing_and_the_only_one_all(run: Path) -> None:
     corrupted(run / "checkpoints" / "step-00004" / "training.pt")
     assert "train --recipe" in found(run)["checkpoints"].remedy
     assert "goes on from step-00002 and makes what came after again" in found(run)["checkpoints"].remedy
     corrupted(run / "checkpoints" / "step-00002" / "training.pt")
+    remedy = found(run)["checkpoints"].remedy
+    assert remedy.startswith("the weights of step-00004 are whole: keep them elsewhere, reasoning-rl eval --recipe")
+    assert f"--model {run / 'checkpoints' / 'step-00004'} name=… measures them" in remedy
+    corrupted(run / "checkpoints" / "step-00004" / "model.safetensors")
+    assert found(run)["checkpoints"].remedy.startswith("the weights of step-00002 are whole")
+    corrupted(run / "checkpoints" / "step-00002" / "config.json")
     assert found(run)["checkpoints"].remedy.startswith("no weights are left; reasoning-rl train --recipe")
+
+
+@pytest.mark.parametrize(
+    ("edit", "moved", "start"),
+    [
+        (lambda rows: rows[:-1], "move checkpoints/step-00004 and later away; ", 2),
+        (lambda rows: [*rows[:3], *rows[4:]], "move checkpoints/step-00004 and later away; ", 2),
+        (lambda rows: [*rows[:4], *rows[3:]], "move checkpoints/step-00004 and later away; ", 2),
+        (lambda rows: [*rows, '{"step": 6}\n'], "", 4),
+    ],
+)
+def test_rows_that_are_lost_are_made_again_from_a_checkpoint_before_them(
+    edit: Callable[[list[str]], list[str]], moved: str, start: int, run: Path
+) -> None:
+    rewritten("metrics.jsonl", edit)(run)
+    damaged = next(finding for finding in look(run) if finding.state == "damaged" and finding.part != "rollouts")
+    train = f"reasoning-rl train --recipe {run / 'config.yaml'}"
+    assert damaged.remedy == f"{moved}{train} goes on from step {start}, and makes the others again"
+
+
+def test_rows_that_are_lost_before_every_checkpoint_cost_all(run: Path) -> None:
+    for kept in ([0, 1, 2, 2, 3, 4], [1, 2, 3, 4], []):  # of step 2 twice, who goes on from it keeps both rows
+        (run / "metrics.jsonl").write_text("".join(f'{{"step": {step}}}\n' for step in kept))
+        assert "train --recipe" in found(run)["metrics.jsonl"].remedy
+        assert "--fresh makes them again, and all else of the run" in found(run)["metrics.jsonl"].remedy
+
+
+def test_the_way_out_of_lost_rows_leads_out(run: Path) -> None:
+    rewritten("metrics.jsonl", lambda rows: [*rows[:4], *rows[3:]])(run)
+    (run / "checkpoints" / "step-00004").rename(run / "away")
+    with Journal(run) as book:
+        book.truncate(2)  # as training does that goes on from there
+    trained(run, (3, 4))
+    assert states(run) == {}
+
+
+def test_the_checkpoint_that_keep_best_keeps_is_told(run: Path) -> None:
+    best_at(run, 2)
+    told = found(run)["checkpoints"].detail
+    assert told == "step-00002, step-00004 are whole; step-00002 is the best by eval/pass@1; training is done"
+
+
+def test_checkpoints_that_were_there_are_missed(run: Path) -> None:
+    shutil.rmtree(run / "checkpoints")
+    assert states(run) == {"checkpoints": "damaged"}
+    assert found(run)["checkpoints"].detail == "none, though training has done 4 steps"
+    assert found(run)["checkpoints"].remedy.endswith("begins anew and makes all steps again")
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_has_nothing_damaged(run: Path) -> None:
+    shutil.rmtree(run / "checkpoints")
+    rewritten("metrics.jsonl", lambda rows: rows[:3])(run)  # steps 0 to 2, behind which the first is due
+    assert states(run) == {"checkpoints": "not yet"}
+    assert "none, though training has done 2 steps; reasoning-rl train" in found(run)["checkpoints"].detail
+    (run / "reward.png").touch()  # comes when training has come to its end
+    assert states(run) == {"checkpoints": "damaged"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"), [("objective.name=grqo", "no such objective"), ("rewards.gone/mine.py:verify=1", "gone/mine.py")]
+)
+def test_an_objective_and_a_verifier_that_are_not_there_are_damage(setting: str, said: str, run: Path) -> None:
+    config = load_config(str(run / "config.yaml"), [setting])
+    (run / "config.yaml").write_text(dump_config(config))
+    assert states(run) == {"config.yaml": "damaged"}
+    assert said in found(run)["config.yaml"].detail
+
+
+def test_data_without_their_manifest_can_be_made_again(run: Path) -> None:
+    (run / "data" / "manifest.json").unlink()
+    assert states(run) == {"data": "missing"}
+    shutil.rmtree(run / "checkpoints")
+    assert states(run)["data"] == "missing"  # a report is left
+    shutil.rmtree(run / "eval")
+    assert states(run)["data"] == "not yet"
+
+
+def test_a_report_of_an_earlier_checkpoint_is_not_yet_that_of_the_run(run: Path) -> None:
+    for place in ("eval/trained", "eval/suite/trained"):
+        made_evaluation(run / place)
+        path = run / place / "report.json"
+        report = json.loads(path.read_text())
+        path.write_text(json.dumps(report | {"facts": report["facts"] | {"policy": str(run / "checkpoints" / "step-00002")}}))
+    assert states(run) == {"eval/trained": "not yet", "eval/suite/trained": "not yet"}
+    command = f"reasoning-rl eval --recipe {run / 'config.yaml'}"
+    assert found(run)["eval/suite/trained"].detail == f"of step-00002; {command} --suite suite makes it anew for step-00004"
+    shutil.rmtree(run / "checkpoints" / "step-00004")
+    rewritten("metrics.jsonl", lambda rows: rows[:3])(run)
+    assert states(run) == {}
 
 
 def test_checkpoints_of_an_earlier_version_can_be_vouched_for(run: Path) -> None:
@@ -234,6 +345,8 @@ def test_where_training_went_on_and_what_was_not_finite_is_told(run: Path) -> No
     assert told["faults"].detail == "numbers were not finite at step-00003"
     torn(run / "faults" / "step-00003.parquet")
     assert states(run) == {"faults": "damaged"}
+    (run / "resumed.jsonl").write_text('{"step": 2}\n')
+    assert found(run)["resumed.jsonl"].detail == "training went on 1 time, the last from step 2"
 
 
 # Runs in use, and folders of something else

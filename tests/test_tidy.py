@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from run_fakes import COLD_START, corrupted, in_use, made_evaluation, made_pieces, made_run, made_weights
+from run_fakes import COLD_START, best_at, corrupted, in_use, made_evaluation, made_pieces, made_run, made_weights
 from typer.testing import CliRunner, Result
 
 from reasoning_rl import cli, tidy
@@ -42,8 +42,11 @@ def test_help_says_that_nothing_goes_without_yes() -> None:
     assert "--yes" in clean("--help").stdout
 
 
-def test_where_there_are_no_runs_nothing_can_go(tmp_path: Path) -> None:
-    assert clean("--runs", tmp_path / "absent").stdout == "Nothing to clean\n"
+def test_a_folder_of_runs_that_is_not_there_ends_with_8(tmp_path: Path) -> None:
+    result = clean("--runs", tmp_path / "absent")
+    assert (result.exit_code, result.stdout) == (8, "")
+    assert f"there is no folder {tmp_path / 'absent'}" in result.stderr
+    assert clean("--runs", tmp_path).stdout == "Nothing to clean\n"
 
 
 def test_of_a_run_that_is_done_nothing_can_go(run: Path) -> None:
@@ -70,6 +73,12 @@ def test_with_yes_it_removes_what_it_lists_and_says_how_much_that_was(run: Path)
     assert result.stdout.endswith("Freed 10 bytes\n")
     assert not path.exists()
     assert everything(run.parent) == before
+
+
+def test_a_listing_that_nobody_is_asked_about_says_what_goes(run: Path) -> None:
+    leftover(run)
+    found = tidy.plan(run.parent)
+    assert (tidy.listing(found).title, tidy.listing(found, going=True).title) == ("can go: 10 bytes", "goes: 10 bytes")
 
 
 def test_on_a_terminal_it_asks(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +139,18 @@ def test_on_demand_all_checkpoints_but_the_newest_whole_one_go(run: Path) -> Non
     assert result.exit_code == 0, result.output
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00004"]
     assert {finding.state for finding in look(run)} == {"ok"}
+
+
+def test_the_best_checkpoint_stays_beside_the_newest(run: Path) -> None:
+    made_weights(run / "checkpoints" / "step-00003", "training.pt")
+    best_at(run, 2)
+    assert listed(run.parent, "checkpoints") == ["one/checkpoints/step-00003"]
+
+
+def test_where_the_best_can_not_be_known_all_stay(run: Path) -> None:
+    best_at(run, 2)
+    (run / "metrics.jsonl").write_text("{\n")
+    assert listed(run.parent, "checkpoints") == []
 
 
 def test_where_no_checkpoint_is_whole_all_stay(run: Path) -> None:

@@ -1,32 +1,40 @@
 """What training has left so far: metrics, rollouts, checkpoints, and where it went on or met numbers that were not finite."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from reasoning_rl.checksums import SUMS, damage
-from reasoning_rl.checkup.finding import METRICS, Finding, Run
+from reasoning_rl.checksums import SUMS, changed
+from reasoning_rl.checkup.finding import METRICS, Finding, Run, counted
 from reasoning_rl.errors import first_line
 from reasoning_rl.journal import rollout_steps
-from reasoning_rl.learner.checkpoint import step_of
+from reasoning_rl.learner.checkpoint import STATE_FILE, step_of
+from reasoning_rl.learner.retention import best_of, is_due
 
 
 def metrics(run: Run) -> Finding:
     """metrics.jsonl: a row for each step from 0 on."""
     rows, torn = run.rows, "; its last line is torn, which is harmless: it is dropped when training goes on" if _torn(run) else ""
     if isinstance(rows, str):
-        return Finding(METRICS, "damaged", f"{rows}{torn}", _again(run))
+        return Finding(METRICS, "damaged", f"{rows}{torn}", "mend the line; or remove it and all behind it, and ask doctor how to go on")
     if not rows and run.checkpoints:
-        return Finding(METRICS, "damaged", f"has no row, but there are checkpoints{torn}", _again(run))
+        return Finding(METRICS, "damaged", f"has no row, but there are checkpoints{torn}", _again(run, rows))
     if not rows:
         return Finding(METRICS, "not yet", f"training has not measured anything{torn}")
     if rows != list(range(len(rows))):
-        return Finding(METRICS, "damaged", f"{_irregular(rows)}{torn}", _again(run))
+        return Finding(METRICS, "damaged", f"{_irregular(rows)}{torn}", _again(run, rows))
     return Finding(METRICS, "ok", f"steps 0 to {rows[-1]}{_of_all(run)}{torn}")
 
 
-def _again(run: Run) -> str:
-    return f"the rows are lost; {run.command('train', '--fresh')} makes them again, and all else of the run"
+def _again(run: Run, rows: Sequence[int]) -> str:
+    """From the last checkpoint that all rows lead up to, which training goes on from where no later one is."""
+    lost = min((min(place, step) for place, step in enumerate(rows) if place != step), default=len(rows))
+    start = max((step for step in map(step_of, run.whole) if step < lost), default=None)
+    if start is None:
+        return f"the rows are lost; {run.command('train', '--fresh')} makes them again, and all else of the run"
+    later = next((path for path in run.checkpoints if step_of(path) >= lost), None)
+    moved = f"move {later.relative_to(run.folder)} and later away; " if later else ""
+    return f"{moved}{run.command('train')} goes on from step {start}, and makes the others again"
 
 
 def _of_all(run: Run) -> str:
@@ -77,22 +85,42 @@ def _unreadable(files: Iterable[Path]) -> list[str]:
 
 def policies(run: Run) -> Finding:
     """checkpoints/: each as it was written, none newer than the last row of metrics."""
-    there = run.checkpoints
+    there, whole = run.checkpoints, run.whole
     if not there:
-        untrained = run.config is not None and not run.config.train.steps
-        return Finding("checkpoints", "ok", "train.steps is 0") if untrained else Finding("checkpoints", "not yet", "none so far")
-    broken = {path: found for path in there if (found := damage(path))}
-    whole = [path for path in there if path not in broken]
-    told = [f"{path.name}: {found}" for path, found in broken.items()]
+        return _none(run)
+    told = [f"{path.name}: {found}" for path, found in run.broken.items()]
     told += [f"{', '.join(path.name for path in whole)} {'is' if len(whole) == 1 else 'are'} whole"] if whole else []
-    if broken:
+    if run.broken:
         return Finding("checkpoints", "damaged", "; ".join(told), _without(run, there, whole))
     newest = step_of(there[-1])
-    if run.last and newest > run.last:
-        return Finding(
-            "checkpoints", "damaged", f"{there[-1].name} is newer than the last row of {METRICS}, of step {run.last}", _again(run)
-        )
-    return Finding("checkpoints", "ok", "; ".join([*told, _goes_on(run, newest)]))
+    if run.last and newest > run.last and not isinstance(run.rows, str):
+        newer = f"{there[-1].name} is newer than the last row of {METRICS}, of step {run.last}"
+        return Finding("checkpoints", "damaged", newer, _again(run, run.rows))
+    return Finding("checkpoints", "ok", "; ".join([*told, *_best(run), _goes_on(run, newest)]))
+
+
+def _none(run: Run) -> Finding:
+    if run.config is not None and not run.config.train.steps:
+        return Finding("checkpoints", "ok", "train.steps is 0")
+    if not run.last:
+        return Finding("checkpoints", "not yet", "none so far")
+    done = f"none, though training has done {counted(run.last, 'step')}"
+    again = f"{run.command('train')} begins anew and makes all steps again"
+    return Finding("checkpoints", "damaged", done, again) if _lost(run, run.last) else Finding("checkpoints", "not yet", f"{done}; {again}")
+
+
+def _lost(run: Run, last: int) -> bool:
+    """Whether there was a checkpoint. A kill may come before that of the last row; a --fresh that it stops takes the answers next."""
+    begun_anew = not rollout_steps(run.folder) or any(run.folder.glob(".checkpoints.*.tmp"))
+    due = run.config is not None and any(is_due(step, run.config.train) for step in range(1, last))
+    return not begun_anew and (due or (run.folder / "reward.png").exists())
+
+
+def _best(run: Run) -> Iterator[str]:
+    """The checkpoint that train.keep_best keeps."""
+    best = best_of(run.folder) if run.config and not isinstance(run.rows, str) else None
+    if run.config and best is not None:
+        yield f"step-{best:05d} is the best by {run.config.train.keep_best}"
 
 
 def _goes_on(run: Run, step: int) -> str:
@@ -107,10 +135,28 @@ def _without(run: Run, there: Sequence[Path], whole: Sequence[Path]) -> str:
         vouch = f"cd {newest} && sha256sum $(find * -type f) > {SUMS}"
         return f"an earlier version wrote none; to vouch for the weights as they are: {vouch}"
     if not whole:
-        return f"no weights are left; {run.command('train', '--fresh')} begins anew"
+        return _weights_alone(run, there)
     if whole[-1] == newest:
         return "training goes on from the newest; remove the damaged, which nothing makes again"
     return f"{run.command('train')} goes on from {whole[-1].name} and makes what came after again, the same; nothing is lost"
+
+
+def _weights_alone(run: Run, there: Sequence[Path]) -> str:
+    """Training goes on from none of the checkpoints `there`; one of which the training state alone is damaged can be evaluated."""
+    loadable, anew = next(filter(_loads, reversed(there)), None), f"{run.command('train', '--fresh')} begins anew"
+    if loadable is None:
+        return f"no weights are left; {anew}"
+    evaluated = run.command("eval", "--model", str(loadable), "name=…")
+    return f"the weights of {loadable.name} are whole: keep them elsewhere, {evaluated} measures them; {anew}, and deletes what is here"
+
+
+def _loads(checkpoint: Path) -> bool:
+    """Whether all of the model's own is as it was written."""
+    if not (checkpoint / SUMS).exists():
+        return False
+    sums = [line.partition("  ") for line in (checkpoint / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()]
+    files = {name: sha256 for sha256, _, name in sums if name != STATE_FILE}
+    return any(name.endswith(".safetensors") for name in files) and not any(changed(checkpoint, files))
 
 
 def resumed(run: Run) -> Finding | None:
@@ -121,7 +167,7 @@ def resumed(run: Run) -> Finding | None:
     read = [_step_in(line) for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
     steps = [step for step in read if step is not None]
     torn = f"; {read.count(None)} of its lines can't be read" if None in read else ""
-    told = f"training went on {len(steps)} times, the last from step {steps[-1]}" if steps else "no line"
+    told = f"training went on {counted(len(steps), 'time')}, the last from step {steps[-1]}" if steps else "no line"
     return Finding("resumed.jsonl", "ok", f"{told}{torn}")
 
 

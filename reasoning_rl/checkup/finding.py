@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from reasoning_rl.checksums import damage
 from reasoning_rl.claim import holder
 from reasoning_rl.config import Config
 from reasoning_rl.errors import ReasoningRLError, RunError
@@ -72,6 +73,16 @@ class Run:
         """Oldest first, damaged ones too."""
         return checkpoints(self.folder / "checkpoints")
 
+    @cached_property
+    def broken(self) -> dict[Path, str]:
+        """The checkpoints that are damaged, each with what is wrong."""
+        return {path: found for path in self.checkpoints if (found := damage(path))}
+
+    @property
+    def whole(self) -> list[Path]:
+        """The other checkpoints, oldest first."""
+        return [path for path in self.checkpoints if path not in self.broken]
+
     def command(self, stage: str, *more: str) -> str:
         """What to type for a stage of this run."""
         recipe = str(self.folder / "config.yaml") if self.config else "…"
@@ -81,4 +92,13 @@ class Run:
 
 
 def _word(argument: str) -> str:
-    return argument if argument == "…" else shlex.quote(argument)
+    return argument if "…" in argument else shlex.quote(argument)
+
+
+def counted(number: int, thing: str) -> str:
+    """With its plural.
+
+    >>> counted(1, "step"), counted(2, "step")
+    ('1 step', '2 steps')
+    """
+    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_rl.checksums import changed, damage
-from reasoning_rl.checkup.finding import Finding, Run
+from reasoning_rl.checkup.finding import Finding, Run, counted
+from reasoning_rl.config import Config
 from reasoning_rl.data.manifest import NAME, load_manifest
 from reasoning_rl.errors import DataError, ReasoningRLError
+from reasoning_rl.eval.report import FILE
 from reasoning_rl.journal import surroundings
 from reasoning_rl.recipes import load_config
 
@@ -26,7 +28,26 @@ def config(run: Run) -> Finding:
         there = load_config(path)
     except (ReasoningRLError, UnicodeDecodeError) as failure:
         return Finding(part, "damaged", f"can't be loaded: {failure}", again)
+    if unknown := _unknown(there):
+        return Finding(part, "damaged", unknown, _NAMED)
     return Finding(part, "ok", f"{there.objective.name}, {there.train.steps} steps, seed {there.seed}")
+
+
+_NAMED = "put the file back, or the name as it was; paths begin where the command is called"
+
+
+def _unknown(config: Config) -> str:
+    """The objective and the verifiers that can't be found, with the settings that name them; empty where all can."""
+    from reasoning_rl.objectives import build
+    from reasoning_rl.rewards.reward import Reward
+
+    told = []
+    for look_up in (lambda: build(config.objective, config.sampling.max_tokens), lambda: Reward(config.rewards)):
+        try:
+            look_up()
+        except ReasoningRLError as failure:
+            told.append(str(failure))
+    return "; ".join(told)
 
 
 def environment(run: Run) -> Finding:
@@ -54,16 +75,18 @@ def _changed(there: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
 def data(run: Run) -> Finding:
     """data/, file by file."""
     folder = run.folder / "data"
+    if not (folder / NAME).exists() and (run.checkpoints or any((run.folder / "eval").rglob(FILE))):
+        return Finding("data", "missing", f"no {NAME}; {_DATA.format(run.command('data'))}")
     if not (folder / NAME).exists():
         return Finding("data", "not yet", f"no {NAME}, which comes last; {run.command('data')} prepares it")
     try:
         files = load_manifest(folder).files
     except DataError as failure:
-        return Finding("data", "damaged", str(failure), f"remove {folder / NAME}; {_DATA.format(run.command('data'))}")
+        return Finding("data", "damaged", str(failure), _DATA.format(run.command("data")))
     broken = [f"{Path(name).name} {said}" for name, said in changed(folder, files)]
     if broken:
         return Finding("data", "damaged", "; ".join(broken), _DATA.format(run.command("data")))
-    return Finding("data", "ok", f"{len(files)} files are as they were written")
+    return Finding("data", "ok", f"{counted(len(files), 'file')} as written")
 
 
 _DATA = "{} makes the same again; nothing is lost"
@@ -93,7 +116,8 @@ def _cold_start(run: Run, model: str) -> Finding:
         return Finding("base.json", "missing", f"{model} was removed; the stage that needs it makes it again")
     found = damage(place)
     if found:
-        return Finding("base.json", "damaged", f"{place}: {found}", f"remove {place}; {run.command('train')}, or eval, makes it again")
+        again = run.command("eval" if run.checkpoints else "train")
+        return Finding("base.json", "damaged", f"{place}: {found}", f"{again} makes it again; nothing is lost")
     return Finding("base.json", "ok", f"{place} is as it was written")
 
 
