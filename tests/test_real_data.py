@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from test_pipeline import rewarded
 
 from reasoning_rl.data.manifest import load_manifest
 from reasoning_rl.eval.report import read_report
@@ -25,7 +26,9 @@ SMALL = (
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real problems are not at hand")
 @pytest.mark.parametrize(("recipe", "folder", "split"), [("gsm8k-tiny", "gsm8k", "test"), ("math-tiny", "math", "math500")])
 def test_every_stage_copes_with_real_problems(recipe: str, folder: str, split: str, tmp_path: Path) -> None:
-    config = load_config(recipe, [f"runs={tmp_path}", f"data.path={SHARED / folder}", f"data.eval_split={split}", *SMALL])
+    config = load_config(
+        recipe, [f"runs={tmp_path}", f"data.path={SHARED / folder}", f"data.eval_split={split}", rewarded(tmp_path), *SMALL]
+    )
     console = Console(file=io.StringIO())
     run_data(config, console)
     run_training(config, resume="auto", console=console)

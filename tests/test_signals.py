@@ -1,7 +1,7 @@
-import os
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -33,7 +33,7 @@ def test_a_signal_that_comes_meanwhile_is_heard_afterwards_whatever_happens() ->
 
     def interrupted() -> None:
         with ignoring_interrupts():
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)  # of the process, another thread might hear it
             inside.append("went on")
             raise KeyError
 
