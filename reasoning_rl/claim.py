@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasoning_rl.errors import RunError, StorageError
-from reasoning_rl.files import make_folder
+from reasoning_rl.files import make_folder, writing
 
 LOCK = ".lock"
 _ASKED, _BETWEEN_S = 2, 0.1
@@ -45,7 +45,7 @@ def claimed(folder: Path) -> Iterator[Claim]:
     with _opened(folder / LOCK) as descriptor:
         if not _locked(descriptor):
             raise RunError(f"{folder} is in use by {_noted(descriptor)}; wait for it, or give this run a name=… of its own")
-        with _writable(folder):
+        with writing(folder):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, _myself().encode(), 0)
         yield Claim(folder, os.fstat(descriptor).st_ino)
@@ -88,21 +88,13 @@ def _locked(descriptor: int) -> bool:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    with _writable(path.parent):
+    with writing(path.parent):
         make_folder(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _writable(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as failure:
-        raise StorageError(f"{folder} can't be written: {failure.strerror or failure}") from failure
 
 
 def _myself() -> str:

@@ -18,17 +18,25 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     """Let `write` fill a temporary neighbour of `path`, then put it in place at once. StorageError names what failed."""
     temporary = temporary_name(path)
     try:
-        make_folder(path.parent)
-        write(temporary)
-        _sync_file(temporary)
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as failure:
-        raise StorageError(f"{path} can't be written: {failure.strerror or failure}") from failure
+        with writing(path):
+            make_folder(path.parent)
+            write(temporary)
+            _sync_file(temporary)
+            temporary.replace(path)
+            sync_folder(path.parent)
     finally:
         with suppress(OSError):  # where it could not even be begun, there is nothing to remove
             temporary.unlink()
     return path
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """StorageError in place of what the system says when a file or folder can't be written."""
+    try:
+        yield
+    except OSError as failure:
+        raise StorageError(f"{path} can't be written: {failure.strerror or failure}") from failure
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from reasoning_rl.errors import RunError, StorageError
-from reasoning_rl.files import sha256_of, storable, sync_folder, write_json, write_text, write_whole
+from reasoning_rl.files import sha256_of, storable, sync_folder, write_json, write_text, write_whole, writing
 from reasoning_rl.records import Group
 from reasoning_rl.trackers import open_trackers
 
@@ -195,7 +195,7 @@ def _plain(value: float) -> float | int | None:
 
 def append_line(path: Path, row: Mapping[str, Any]) -> int:
     """One more line of a JSONL file, synced, behind a line that a kill tore; the bytes it has then. StorageError when that can't be."""
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:
             size = file.seek(0, os.SEEK_END)
@@ -207,8 +207,6 @@ def append_line(path: Path, row: Mapping[str, Any]) -> int:
             if not size:
                 sync_folder(path.parent)
             return file.tell()
-    except OSError as failure:
-        raise StorageError(f"{path} can't be written: {failure.strerror or failure}") from failure
 
 
 def _require_size(path: Path, expected: int | None) -> None:

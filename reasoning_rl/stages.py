@@ -15,8 +15,8 @@ from reasoning_rl.config import Config
 from reasoning_rl.data.manifest import Manifest, load_manifest
 from reasoning_rl.data.prepare import prepare
 from reasoning_rl.data.store import load_prompts
-from reasoning_rl.errors import ConfigError, EngineDied, RunError, StorageError, TrainingError
-from reasoning_rl.files import digest, discard, sha256_of, whole_folder
+from reasoning_rl.errors import ConfigError, EngineDied, RunError, TrainingError
+from reasoning_rl.files import digest, discard, sha256_of, whole_folder, writing
 from reasoning_rl.journal import Journal, metrics_rows, read_metrics, require_rows
 from reasoning_rl.learner.checkpoint import checkpoints, load_state, newest_whole, set_aside, step_of
 from reasoning_rl.learner.memory import free_memory
@@ -149,15 +149,12 @@ def _cold_start(config: Config, folder: Path, crew: "Crew", console: Console) ->
     from reasoning_rl.learner.worker import Warm
 
     sayer(console)(f"Cold start: {config.cold_start.steps} supervised steps on worked examples")
-    try:
-        with whole_folder(folder) as temporary, Progress(console, config.cold_start.steps) as progress:
-            tokens = config.learner.tokens_per_microbatch
-            work = Warm(config.folder / "data", temporary, config.policy, config.cold_start, config.seed, tokens)
-            progress.phase("imitate")
-            crew.everyone(work, mine=replace(work, on_step=lambda _, loss: progress.step({"nll": loss})))
-            write_sums(temporary)
-    except OSError as failure:
-        raise StorageError(f"{folder} can't be written: {failure.strerror or failure}") from failure
+    with writing(folder), whole_folder(folder) as temporary, Progress(console, config.cold_start.steps) as progress:
+        tokens = config.learner.tokens_per_microbatch
+        work = Warm(config.folder / "data", temporary, config.policy, config.cold_start, config.seed, tokens)
+        progress.phase("imitate")
+        crew.everyone(work, mine=replace(work, on_step=lambda _, loss: progress.step({"nll": loss})))
+        write_sums(temporary)
 
 
 def _cold_start_identity(config: Config, processes: int) -> str:

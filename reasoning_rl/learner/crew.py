@@ -41,7 +41,7 @@ class Crew:
         self._folder = tempfile.TemporaryDirectory(prefix="reasoning-rl-")
         try:
             self.local = self._started(processes)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: those that have started would be nobody's
             self._end()
             raise
         self._at_work = False

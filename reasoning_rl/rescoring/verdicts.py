@@ -1,8 +1,8 @@
 """Verdicts as a parquet file: written row group by row group, so that it never has to be held as a whole."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from reasoning_rl.errors import StorageError
-from reasoning_rl.files import storable, write_whole
+from reasoning_rl.files import storable, write_whole, writing
 from reasoning_rl.records import Score
 from reasoning_rl.rescoring.answers import IDENTITY
 from reasoning_rl.rescoring.tally import Judged
@@ -74,20 +74,20 @@ class VerdictsFile:
     def write(self, judged: Sequence[Judged]) -> None:
         """Append a row group. StorageError names what failed."""
         arrow: Any = import_module("pyarrow")  # untyped, as pyarrow is
-        with _explained(self._path):
+        with writing(self._path):
             self._writer.write_table(arrow.Table.from_pylist([row(each) for each in judged], schema=self._writer.schema))
         self._rows += len(judged)
 
     def __enter__(self) -> Self:
         arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
-        with _explained(self._path):
+        with writing(self._path):
             self._growing.parent.mkdir(parents=True, exist_ok=True)
             self._writer = parquet.ParquetWriter(self._growing, arrow.schema(self._columns))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
-            with _explained(self._path):
+            with writing(self._path):
                 self._writer.close()
             if kind is None:
                 write_whole(self._path, self._growing.replace)
@@ -102,14 +102,6 @@ def refuse_unwritable(path: Path) -> None:
     """StorageError where no file can be put in this place; a folder for it is made."""
     if path.is_dir():
         raise StorageError(f"{path} can't be written: it is a folder")
-    with _explained(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=path.parent).close()
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as failure:
-        raise StorageError(f"{path} can't be written: {failure.strerror or failure}") from failure
