@@ -30,6 +30,8 @@ class MicroBatch:
     """Whether π_old is the policy of the coming forward pass itself, so that `old_logp_BT` is filled in from there."""
     entropy_BT: Tensor | None = None
     """Before the update, where it was computed."""
+    idle: bool = False
+    """Whether it is there only to go through the models, and teaches nothing: see lockstep.py."""
 
 
 def by_group(samples: Sequence[Sample]) -> list[list[Sample]]:
@@ -103,6 +105,8 @@ def key_of(sample: Sample) -> tuple[int, int]:
 
 def told(micro: MicroBatch) -> dict[tuple[int, int], Before]:
     """What the models said of each of its samples before the update."""
+    if micro.idle:
+        return {}
     batch, lengths = micro.batch, micro.packing.lengths_R
     assert micro.entropy_BT is not None
 
@@ -117,6 +121,8 @@ def told(micro: MicroBatch) -> dict[tuple[int, int], Before]:
 
 def credited(micro: MicroBatch, credit_of: Mapping[tuple[int, int], Credit]) -> MicroBatch:
     """The micro-batch with the advantages that its samples were given, and the returns if they were."""
+    if micro.idle:
+        return micro
     given = [credit_of[key_of(sample)] for sample in micro.samples]
     columns = {
         "advantage_BT": [credit.advantage_T for credit in given],

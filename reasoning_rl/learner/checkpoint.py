@@ -4,6 +4,7 @@ checkpoints/step-00050/    config.json, model.safetensors, tokenizer.json … as
                            adapter/: LoRA's adapters as peft loads them, where there are any; the weights beside them have them merged
                            training.pt: step, optimiser state, and where there are any the value model, the moved reference, the copies in
                            float32 of narrower weights, and answers that wait for their step (rollout/ahead.py)
+                           shards/: what of these was shared out over ranks, as torch.distributed.checkpoint writes it (shards.py)
                            SHA256SUMS: of all these
 """
 
@@ -17,25 +18,69 @@ from typing import TYPE_CHECKING, Any
 
 from reasoning_rl.checksums import damage, write_sums
 from reasoning_rl.errors import RunError, StorageError, first_line, is_out_of_memory
-from reasoning_rl.files import discard, whole_folder
+from reasoning_rl.files import discard, temporary_name, whole_folder
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from reasoning_rl.learner.parallel import Ranks
     from reasoning_rl.policy.policy import Policy
 
 STATE_FILE = "training.pt"
+SHARDS = "shards"
 
 
-def save_checkpoint(folder: Path, step: int, policy: "Policy", state: Mapping[str, Any]) -> Path:
-    """Write `step-NNNNN` under `folder` at once. `step` counts finished steps."""
+def save_checkpoint(folder: Path, step: int, policy: "Policy", state: Mapping[str, Any], ranks: "Ranks | None" = None) -> Path:
+    """Write `step-NNNNN` under `folder` at once. `step` counts finished steps.
+
+    `ranks`: those that write it together, each of which has to call; the first one's state counts where it is not sharded.
+    """
+    from reasoning_rl.learner.parallel import ALONE
+    from reasoning_rl.learner.shards import taken_apart
+
+    target, ranks = folder / f"step-{step:05d}", ranks or ALONE
+    weights = policy.gathered(keep=ranks.rank == 0)
+    plain, sharded = taken_apart({"step": step, **state})
+    shards = _written(sharded, target, ranks) if sharded else None
+    failure = _finished(target, policy, weights, plain, shards) if ranks.rank == 0 else None
+    said = ranks.merge({0: str(failure)} if failure else {})
+    if said:
+        raise failure or StorageError(said[0])
+    return target
+
+
+def _written(sharded: "Mapping[str, Tensor]", target: Path, ranks: "Ranks") -> Path:
+    """A folder beside the checkpoint into which every rank has written its own."""
+    from reasoning_rl.learner.shards import save_shards
+
+    beside = temporary_name(target.with_name(f"{target.name}.{SHARDS}"))
+    (name,) = ranks.merge({0: beside.name} if ranks.rank == 0 else {}).values()
+    with storing(target):
+        save_shards(beside.with_name(name), sharded)
+    return beside.with_name(name)
+
+
+def _finished(
+    target: Path, policy: "Policy", weights: "dict[str, Tensor] | None", state: Mapping[str, Any], shards: Path | None
+) -> StorageError | None:
+    """Puts the checkpoint in place; what kept it from that is for all ranks to hear."""
+    try:
+        with storing(target), whole_folder(target) as temporary:
+            _fill(temporary, policy, weights, state)
+            if shards:
+                shards.replace(temporary / SHARDS)
+            write_sums(temporary)
+    except StorageError as failure:
+        return failure
+    return None
+
+
+def _fill(folder: Path, policy: "Policy", weights: "dict[str, Tensor] | None", state: Mapping[str, Any]) -> None:
     import torch
 
-    target = folder / f"step-{step:05d}"
-    with storing(target), whole_folder(target) as temporary:
-        policy.save(temporary)
-        with (temporary / STATE_FILE).open("wb") as file:  # of one that it opens itself, torch doesn't say why it can't be written
-            torch.save(_named_once({"step": step, **state}), file)
-        write_sums(temporary)
-    return target
+    policy.save(folder, weights)
+    with (folder / STATE_FILE).open("wb") as file:  # of one that it opens itself, torch doesn't say why it can't be written
+        torch.save(_named_once(state), file)
 
 
 @contextmanager
@@ -105,7 +150,10 @@ def step_of(checkpoint: Path) -> int:
 
 
 def load_state(checkpoint: Path) -> dict[str, Any]:
-    """`step` and `optimizer`; RunError names a file that can't be read."""
+    """`step`, `optimizer` and the rest, where tensors that lie in shards/ are without content: `Learner.resume` reads them.
+
+    RunError names a file that can't be read.
+    """
     import torch
 
     try:

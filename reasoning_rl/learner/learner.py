@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, product
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -16,11 +17,14 @@ from torch import Tensor
 from reasoning_rl.config import LearnerConfig
 from reasoning_rl.errors import EngineError, is_out_of_memory
 from reasoning_rl.learner.batch import MicroBatch, credited, halved, key_of, micro_batch, padded, share, split, told
+from reasoning_rl.learner.checkpoint import load_state
+from reasoning_rl.learner.lockstep import idling, in_step, in_turn
 from reasoning_rl.learner.mismatch import Mismatch
-from reasoning_rl.learner.offenders import Skipped, offenders
-from reasoning_rl.learner.optimizers import Masters, make_optimizer
+from reasoning_rl.learner.offenders import Skipped, apart, offenders
+from reasoning_rl.learner.optimizers import Masters, clip, make_optimizer
 from reasoning_rl.learner.parallel import ALONE, Ranks
 from reasoning_rl.learner.schedule import warmup_then_linear
+from reasoning_rl.learner.shards import restored
 from reasoning_rl.learner.tally import BUDGET, Tally, amiss, padding, sums
 from reasoning_rl.objectives.objective import Batch, Before, Loss, Now, Objective
 from reasoning_rl.policy.logprobs import LOGITS_MIB, token_logprobs
@@ -68,6 +72,7 @@ class Learner:
         self._steps, self._temperature, self._logits_mib = steps, temperature, logits_mib
         self._tokens, self._stepped = config.tokens_per_microbatch, False
         self._together = 2 if "pairs" in objective.needs else 1
+        self._sharded = models.policy.root is not None
         self._masters = Masters()
         stepped = self._masters.of if config.master_weights else list
         self.parameters = stepped(_trained(models.policy.model.parameters()))
@@ -93,7 +98,8 @@ class Learner:
             return self._updated(batches, step)
         except (RuntimeError, MemoryError) as failure:
             smaller = halved(self._tokens, chain.from_iterable(batches))
-            allowed = self.config.halve_when_out_of_memory and self.ranks.size == 1 and not self._stepped
+            alone = self.ranks.size == 1 and not self._sharded  # a pass that broke off leaves layers gathered
+            allowed = self.config.halve_when_out_of_memory and alone and not self._stepped
             if not (allowed and smaller and is_out_of_memory(failure)):
                 raise
             self._tokens = smaller
@@ -145,8 +151,10 @@ class Learner:
     def _prepare(self, samples: Sequence[Sample], on_policy: bool) -> tuple[list[MicroBatch], list[float]]:
         """This process's micro-batches, with what must come from before the update, and all samples' advantages."""
         own = share(samples, self.ranks.rank, self.ranks.size)
-        parts = split(own, self._tokens, self._together)
-        micros = [self._before_update(micro_batch(part, self.models.policy.device), on_policy) for part in parts]
+        parts = [micro_batch(part, self.models.policy.device) for part in split(own, self._tokens, self._together)]
+        if self._sharded:
+            parts = in_step(parts, samples, self.models.policy.device, self.ranks)
+        micros = [self._before_update(micro, on_policy) for micro in parts]
         if samples and "before" in self.objective.needs:
             return self._credited(samples, micros)
         return micros, [fmean(sample.advantages) for sample in samples]
@@ -188,13 +196,11 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=False)
         own: Counter[str] = Counter()
         for micro in micro_batches:
-            loss, batch, logp_BT = self._loss(micro, mismatch)
-            loss.value.backward()
-            own.update({**sums(loss, batch, logp_BT), **padding(micro.packing)})
+            own.update(self._pull(micro, mismatch))
         self.ranks.add_gradients([*self.parameters, *self.value_parameters])
-        totals = {**self.ranks.add_numbers(own), "grad_norm": self._clip(self.parameters)}
+        totals = {**self.ranks.add_numbers(own), "grad_norm": clip(self.parameters, self.config.max_grad_norm)}
         if self.value_parameters:
-            totals["value/grad_norm"] = self._clip(self.value_parameters)
+            totals["value/grad_norm"] = clip(self.value_parameters, self.config.max_grad_norm)
         if not amiss(totals):
             self._stepped = True
             self.optimizer.step()
@@ -203,9 +209,25 @@ class Learner:
             self.optimizer.zero_grad()  # the sampler needs the room; the next backward makes them anew
         return totals
 
+    def _pull(self, micro: MicroBatch, mismatch: Mismatch) -> dict[str, float]:
+        """Adds the gradient of a micro-batch; what else of it is to be added up."""
+        if micro.idle:
+            self._idle(micro)
+            return {}
+        loss, batch, logp_BT = self._loss(micro, mismatch)
+        loss.value.backward()
+        return {**sums(loss, batch, logp_BT), **padding(micro.packing)}
+
+    def _idle(self, micro: MicroBatch) -> None:
+        """The passes of a micro-batch, for a gradient of 0."""
+        said = [self._forward(self.models.policy, micro)[0], self._values(micro)]
+        sum((values_BT.sum() * 0 for values_BT in said if values_BT is not None), torch.zeros(())).backward()
+
     def _offenders(self, samples: Sequence[Sample], micro_batches: Sequence[MicroBatch]) -> tuple[tuple[int, int], ...]:
         """Those of all processes; every sample, where each is sound by itself."""
-        own = offenders(micro_batches, self._together, self._broken)
+        pieces = [piece for micro in micro_batches if not micro.idle for piece in apart(micro, self._together)]
+        turns = in_turn(pieces, idling(samples[0], self.models.policy.device), self.ranks) if self._sharded else pieces
+        own = offenders(turns, self._broken)
         self.optimizer.zero_grad()
         found = self.ranks.merge(dict.fromkeys(own, True))
         return tuple(sorted(found or map(key_of, samples)))
@@ -213,13 +235,9 @@ class Learner:
     def _broken(self, micro: MicroBatch) -> bool:
         """Whether these rows by themselves have a loss, gradient or log-probability that is not finite."""
         self.optimizer.zero_grad()
-        loss, batch, logp_BT = self._loss(micro, Mismatch())
-        loss.value.backward()
-        norms = {"grad_norm": self._clip(self.parameters), "value/grad_norm": self._clip(self.value_parameters)}
-        return bool(amiss({**sums(loss, batch, logp_BT), **norms}))
-
-    def _clip(self, parameters: Sequence[Tensor]) -> float:
-        return float(torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm))
+        said = self._pull(micro, Mismatch())
+        norms = [clip(parameters, self.config.max_grad_norm) for parameters in (self.parameters, self.value_parameters)]
+        return bool(amiss({**said, "grad_norm": norms[0], "value/grad_norm": norms[1]}))
 
     def _loss(self, micro: MicroBatch, mismatch: Mismatch) -> tuple[Loss, Batch, Tensor]:
         """The loss, and what it was computed from, log-probabilities last.
@@ -256,6 +274,17 @@ class Learner:
         moved = {"reference": reference.model.state_dict()} if reference and self.config.reference_every else {}
         learned = {"value": value.state_dict()} if value else {}
         return {"optimizer": self.optimizer.state_dict(), **self._masters.state(), **moved, **learned, **self._budget()}
+
+    def resume(self, checkpoint: Path) -> int:
+        """Take up what a checkpoint holds besides the policy's weights, whatever ranks wrote it; the number of steps done.
+
+        Every rank of a sharded learner reads what is its own.
+        """
+        state = load_state(checkpoint)
+        stepped = chain.from_iterable(group["params"] for group in self.optimizer.param_groups)
+        like = {**self.state(), "optimizer": {"state": dict(enumerate(stepped))}}
+        self.load_state(restored(state, like, checkpoint))
+        return int(state["step"])
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])

@@ -25,10 +25,9 @@ class Skipped:
     """The samples it broke on, as `batch.key_of`; all of the batch where none stands out."""
 
 
-def offenders(micro_batches: Iterable[MicroBatch], together: int, broken: Callable[[MicroBatch], bool]) -> set[tuple[int, int]]:
-    """Keys of the samples that are broken by themselves; `together` neighbours, which have one loss, break together."""
-    pieces = (piece for micro in micro_batches for piece in apart(micro, together))
-    return {key_of(sample) for piece in pieces if broken(piece) for sample in piece.samples}
+def offenders(pieces: Iterable[MicroBatch], broken: Callable[[MicroBatch], bool]) -> set[tuple[int, int]]:
+    """Keys of the samples that are broken by themselves; those of a piece, which have one loss, break together."""
+    return {key_of(sample) for piece in pieces if broken(piece) and not piece.idle for sample in piece.samples}
 
 
 def apart(micro: MicroBatch, together: int = 1) -> Iterator[MicroBatch]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from reasoning_rl.config import LearnerConfig
 from reasoning_rl.errors import ConfigError
@@ -44,6 +45,12 @@ def _kernel(config: LearnerConfig, device: str) -> dict[str, Any]:
     """`foreach` is torch's own choice on a GPU, and takes as much again as the weights for its intermediate results."""
     automatic = "fused" if device == "cuda" else "loop"
     return _KERNELS[automatic if config.adamw_kernel == "auto" else config.adamw_kernel]
+
+
+def clip(parameters: Sequence[Tensor], most: float) -> float:
+    """Scale gradients to a norm of `most` at most; what it was. That of sharded parameters is of all ranks, each of which has to ask."""
+    norm = torch.nn.utils.clip_grad_norm_(parameters, most)
+    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
 
 class Masters:

@@ -50,7 +50,7 @@ def amiss(totals: Mapping[str, float]) -> str:
     'loss nan, tokens with a log-probability that is not finite: 2'
     """
     said = [f"{name} {totals[name]}" for name in _PER_UPDATE if not isfinite(totals.get(name, 0.0))]
-    if totals[_UNKNOWN]:
+    if totals.get(_UNKNOWN):
         said.append(f"tokens with a log-probability that is not finite: {totals[_UNKNOWN]:.0f}")
     return ", ".join(said)
 

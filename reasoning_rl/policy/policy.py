@@ -1,12 +1,14 @@
 """A causal language model with its tokenizer: built from nothing, loaded, saved, and the precision it computes in."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from reasoning_rl.config import ArchitectureConfig, LoRAConfig, PolicyConfig
 from reasoning_rl.errors import ModelError, first_line
@@ -19,6 +21,8 @@ from reasoning_rl.policy.trial import require_alike, without_dropout
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+_Result = TypeVar("_Result")
+
 
 @dataclass
 class Policy:
@@ -30,6 +34,8 @@ class Policy:
     """Precision of matrix products, None for that of the weights."""
     adapted: bool = False
     """Whether adapters are trained in the weights' stead: see `adapt`."""
+    root: nn.Module | None = None
+    """Gathers the weights outside the layers while it computes, where they are sharded: see learner/sharding.py."""
 
     @property
     def device(self) -> torch.device:
@@ -51,17 +57,42 @@ class Policy:
         """The autocast to run the model under."""
         return precision(self.device, self.autocast)
 
-    def save(self, folder: Path) -> None:
-        """A Hugging Face folder that transformers and vLLM load as it is. Adapters are merged, and by themselves in a folder inside."""
+    def compute(self, work: "Callable[[PreTrainedModel], _Result]") -> _Result:
+        """What `work` makes of the model, whose weights outside the layers are whole meanwhile; layers look after theirs themselves."""
+        result: _Result = work(self.model) if self.root is None else self.root(work)
+        return result
+
+    def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
+        """A Hugging Face folder that transformers and vLLM load as it is. Adapters are merged, and by themselves in a folder inside.
+
+        `weights` are written in place of the policy's own, which is what there is to do with sharded ones: see `gathered`.
+        """
         quiet()
-        self.model.save_pretrained(folder, state_dict=dict(self.weights()) if self.adapted else None)
+        self.model.save_pretrained(folder, state_dict=dict(self.weights()) if self.adapted else weights)
         self.tokenizer.save_pretrained(folder)
         if self.adapted:
             save_adapters(self.model, folder / ADAPTERS)
 
-    def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """The state dict, as an engine needs it: with adapters merged, one at a time, where there are any."""
-        return merged(self.model) if self.adapted else iter(self.model.state_dict().items())
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """The state dict, as an engine needs it: with adapters merged, one at a time, where there are any.
+
+        Of a sharded policy each is gathered when its turn comes: a collective, so every rank has to walk through all of them.
+        """
+        return merged(self.model) if self.adapted else ((name, _whole(tensor)) for name, tensor in self.model.state_dict().items())
+
+    def gathered(self, *, keep: bool) -> dict[str, Tensor] | None:
+        """Sharded weights in the host's memory, those that are tied as one; None where they are not sharded. Every rank has to ask.
+
+        `keep`: for this rank; the others lend their shards and have an empty one.
+        """
+        if self.root is None:
+            return None
+        tied = {name: id(tensor) for name, tensor in self.model.state_dict(keep_vars=True).items()}
+        met: dict[int, Tensor] = {}
+        for name, tensor in self.weights():
+            if keep and tied[name] not in met:
+                met[tied[name]] = tensor.cpu()
+        return {name: met[place] for name, place in tied.items()} if keep else {}
 
     def adapt(self, config: LoRAConfig, checkpoint: Path | None = None) -> None:
         """Put adapters into the model, those of a checkpoint or new ones that change nothing, and freeze its weights. See adapters.py."""
@@ -80,6 +111,10 @@ class _Unadapted(Policy):
     def precision(self) -> Iterator[None]:
         with adapters_off(self.model), super().precision():
             yield
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def precision(device: torch.device, autocast: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:

@@ -26,4 +26,4 @@ class ValueModel(nn.Module):
         with precision(self.head.weight.device, self._autocast):
             hidden_MD = hidden_states(self.body, packing)
         value_M: Tensor = self.head(hidden_MD.float())[:, 0]
-        return value_M[: sum(packing.lengths_R)]
+        return value_M[: sum(packing.lengths_R)].clone()  # no view, to which FSDP could not tie the backward
