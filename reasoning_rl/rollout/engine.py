@@ -37,6 +37,8 @@ VLLM_HELP = "`make setup-vllm` prepares an environment with it, which `make trai
 
 OnFinished = Callable[[int, int, Completion], None]
 """Hears of a completion as soon as it is finished: index of its prompt, its place among the prompt's completions, itself. It is quick."""
+More = Callable[[], Sequence[Prompt]]
+"""Asked for further prompts to be answered in the same call, between two forward passes or two batches. They are numbered on."""
 
 
 def renumbered(on_finished: OnFinished | None, indices: Sequence[int]) -> OnFinished | None:
@@ -72,6 +74,11 @@ class SharedEngine(Engine, Protocol):
     for_all: bool
     """Whether the first process of a crew samples for all of them; otherwise each has an engine of its own."""
 
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: OnFinished | None = None, more: More | None = None
+    ) -> list[list[Completion]]:
+        """See Engine. `more` is asked whenever there is room; it ends when all is answered and the last time brought nothing."""
+
     @property
     def apart(self) -> bool:
         """Whether it can sample in a thread while the learner works: it has weights of its own, and does not sleep."""
@@ -89,7 +96,13 @@ class Elsewhere:
     for_all, apart = True, False
     version = 0
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: OnFinished | None = None) -> list[list[Completion]]:  # noqa: ARG002
+    def generate(
+        self,
+        prompts: Sequence[Prompt],  # noqa: ARG002
+        sampling: Sampling,  # noqa: ARG002
+        on_finished: OnFinished | None = None,  # noqa: ARG002
+        more: More | None = None,  # noqa: ARG002
+    ) -> list[list[Completion]]:
         """Whoever asks is wrong here."""
         raise EngineError("this process has no engine")
 

@@ -20,7 +20,7 @@ from reasoning_rl.policy.packing import round_up
 from reasoning_rl.policy.policy import Policy
 from reasoning_rl.records import Completion, Prompt
 from reasoning_rl.rollout.decoding import Decoding, Prefill
-from reasoning_rl.rollout.engine import OnFinished, Sampling, renumbered, require_room, require_same_names, texts_of
+from reasoning_rl.rollout.engine import More, OnFinished, Sampling, renumbered, require_room, require_same_names, texts_of
 from reasoning_rl.rollout.randomness import uniforms
 
 _DROP_BELOW = 0.85
@@ -40,18 +40,37 @@ class LocalEngine:
         self.version = 0
         self._batch_rows = batch_rows
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: OnFinished | None = None) -> list[list[Completion]]:
-        """See Engine. Prompts of similar length are sampled together, `batch_rows` answers at a time."""
-        self.require_fit(prompts, sampling.max_tokens)
-        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index].token_ids))
-        at_a_time = max(1, self._batch_rows // sampling.n)
+    @property
+    def context(self) -> int:
+        """Tokens of a prompt and its answer, at most."""
+        return self.policy.context
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: OnFinished | None = None, more: More | None = None
+    ) -> list[list[Completion]]:
+        """See SharedEngine. Prompts of similar length are sampled together, `batch_rows` answers at a time."""
+        asked, at_a_time = [*prompts], max(1, self._batch_rows // sampling.n)
+        self.require_fit(asked, sampling.max_tokens)
         results: dict[int, list[Completion]] = {}
         with evaluating(self.policy.model), torch.inference_mode(), self.policy.precision():
-            for start in range(0, len(order), at_a_time):
-                chosen = order[start : start + at_a_time]
+            for chosen in self._batches(asked, sampling.max_tokens, at_a_time, more):
                 told = renumbered(on_finished, chosen)
-                results.update(zip(chosen, self._batch([prompts[index] for index in chosen], sampling, told), strict=True))
-        return [results[index] for index in range(len(prompts))]
+                results.update(zip(chosen, self._batch([asked[index] for index in chosen], sampling, told), strict=True))
+        return [results[index] for index in range(len(asked))]
+
+    def _batches(self, asked: list[Prompt], max_tokens: int, at_a_time: int, more: More | None) -> Iterator[list[int]]:
+        """Indices of those to be sampled together; `asked` grows by what `more` brings. Within what came together, short ones first."""
+        waiting = _by_length(asked)
+        while True:
+            if more:
+                new = more()
+                self.require_fit(new, max_tokens)
+                waiting.extend(len(asked) + index for index in _by_length(new))
+                asked.extend(new)
+            if not waiting:
+                return
+            yield waiting[:at_a_time]
+            del waiting[:at_a_time]
 
     def load_weights(self, named_tensors: Iterable[tuple[str, Tensor]], version: int) -> None:
         """Copies what it doesn't share already. EngineError names a tensor that is missing, unknown, or of another shape.
@@ -73,7 +92,7 @@ class LocalEngine:
 
     def require_fit(self, prompts: Sequence[Prompt], max_tokens: int) -> None:
         """See SharedEngine."""
-        require_room(prompts, max_tokens, self.policy.context)
+        require_room(prompts, max_tokens, self.context)
 
     def sleep(self) -> None:
         """Holds nothing beyond a call."""
@@ -125,6 +144,11 @@ class LocalEngine:
     def _head(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self.policy.model.get_output_embeddings()(hidden)
         return logits.float()
+
+
+def _by_length(prompts: Sequence[Prompt]) -> list[int]:
+    """Their indices, the shortest's first."""
+    return sorted(range(len(prompts)), key=lambda index: len(prompts[index].token_ids))
 
 
 @contextmanager

@@ -2,38 +2,34 @@
 
 How it is used here: each answer is a request with a seed of its own, and those of a prompt share its keys by prefix caching;
 log-probabilities are those of the distribution that a token was drawn from; after every step vLLM takes all weights, and it samples nothing
-until its model is seen to compute with them. While the learner works, it gives a GPU's memory back.
+until its model is seen to compute with them. While the learner works, it gives a GPU's memory back. With tensor parallelism its model is
+cut up over several processes, which it starts, and asks for everything in one voice.
 """
 
 import gc
-import os
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from reasoning_rl.config import SamplingConfig, VLLMConfig
+from reasoning_rl.config import SamplingConfig
 from reasoning_rl.errors import EngineDied, EngineError, first_line, is_out_of_memory
 from reasoning_rl.policy.policy import Policy
 from reasoning_rl.records import Completion, Prompt
-from reasoning_rl.rollout.engine import VLLM_HELP, OnFinished, Sampling, require_room, require_same_names, texts_of
-from reasoning_rl.rollout.fingerprint import differences
+from reasoning_rl.rollout.engine import More, OnFinished, Sampling, require_room, require_same_names, texts_of
+from reasoning_rl.rollout.fingerprint import first_difference, held, unequal_sums
 from reasoning_rl.rollout.randomness import generator
-from reasoning_rl.rollout.vllm_process import clear_away, threaded, undisturbed
+from reasoning_rl.rollout.vllm_process import clear_away, threaded
+from reasoning_rl.rollout.vllm_shared import within_reach
+from reasoning_rl.rollout.vllm_start import REFUSALS, Spread, budget, on_cpu, started
 
 if TYPE_CHECKING:
     from vllm import LLM, RequestOutput, SamplingParams
 
-_CPU_BLOCK = 32
-"""Tokens in a block of the attention cache, the fewest a CPU allows. Whole blocks are shared, and few prompts fill vLLM's own of 128."""
-_BATCHED_TOKENS = 8192
-"""That a forward pass takes at most, prompts included."""
-_GIB = 2**30
 _OTHER_NAMES = "; if vLLM names or arranges this model's tensors in its own way, sampling.engine=local takes it as it is"
-_REFUSALS = (AssertionError, AttributeError, ImportError, KeyError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
-"""What vLLM raises where a model or its weights don't suit it; running out of memory is a RuntimeError too."""
 
 
 class VLLMEngine:
@@ -41,24 +37,41 @@ class VLLMEngine:
 
     for_all = True
 
-    def __init__(self, policy: Policy, model: str, config: SamplingConfig, revision: str | None = None, threads: int | None = None) -> None:
-        """`model` is the folder or hub id that the policy came from; on a CPU `threads` sample, or as many as torch has.
+    def __init__(
+        self,
+        policy: Policy,
+        model: str,
+        config: SamplingConfig,
+        revision: str | None = None,
+        threads: int | None = None,
+        tensor_parallel: int = 1,
+        transfer: str | None = None,
+    ) -> None:
+        """`model` is the folder or hub id that the policy came from; of the policy the names and shapes of its weights are asked for.
 
-        EngineError when vLLM is missing, doesn't know the architecture, or doesn't fit into the memory that the recipe leaves it.
+        On a CPU `threads` sample, or as many as torch has. `tensor_parallel` processes share the model, a GPU each; `transfer`, `nccl` or
+        `ipc`, is how weights may come besides by `load_weights`. EngineError when vLLM is missing, doesn't know the architecture, can't cut
+        it up, or doesn't fit into the memory that the recipe leaves it.
         """
         self.policy, self.version = policy, 0
-        self._config, self._dtype = config.vllm, _dtype(policy, config.vllm)
+        self._config, self._processes = config.vllm, tensor_parallel
         self._threads = threads or torch.get_num_threads()
         self._ready = self._asleep = self._taken = self._dead = False
         self._shapes = {name: tensor.shape for name, tensor in policy.weights()}
         with threaded(self._threads):
-            self._llm: LLM | None = _started(model, config, self._dtype, revision, policy.context)
+            self._llm: LLM | None = started(policy, model, config, revision, Spread(tensor_parallel, self._threads, transfer))
         self.context = min(policy.context, self._running.model_config.max_model_len)
 
     @property
     def apart(self) -> bool:
         """See SharedEngine. On a CPU it would take turns with the learner on the same cores."""
-        return not (_on_cpu() or self._config.sleep)
+        return not (on_cpu() or self._config.sleep)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of vLLM's weights."""
+        dtype: torch.dtype = self._running.model_config.dtype
+        return dtype
 
     @property
     def _running(self) -> "LLM":
@@ -68,22 +81,46 @@ class VLLMEngine:
             raise EngineDied("this vLLM has died before; close it and start another")
         return self._llm
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: OnFinished | None = None) -> list[list[Completion]]:
-        """See Engine. Running out of memory is no death: torch's own error says so."""
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: OnFinished | None = None, more: More | None = None
+    ) -> list[list[Completion]]:
+        """See SharedEngine. `more` is asked before each forward pass. Running out of memory is no death: torch's own error says so."""
         if not self._ready:
             raise EngineError(f"vLLM has had no weights since it gave up those of version {self.version}; load_weights comes first")
-        self.require_fit(prompts, sampling.max_tokens)
+        asked: list[Prompt] = []
         made: dict[int, Completion] = {}
         with threaded(self._threads):
-            for place, completion in self._finished(prompts, sampling):
+            for place, completion in self._finished(asked, prompts, sampling, more):
                 made[place] = completion
                 if on_finished:
                     on_finished(*divmod(place, sampling.n), completion)
-        return [[made[index * sampling.n + row] for row in range(sampling.n)] for index in range(len(prompts))]
+        return [[made[index * sampling.n + row] for row in range(sampling.n)] for index in range(len(asked))]
 
     def load_weights(self, named_tensors: Iterable[tuple[str, Tensor]], version: int) -> None:
         """See Engine. EngineError names a tensor that is missing, unknown, of another shape, or not what vLLM computes with afterwards."""
         self._take({name: tensor.detach() for name, tensor in named_tensors}, version)  # merged adapters are gone before the cache comes
+        self._begin(version)
+
+    def transfer(self, step: str, **given: Any) -> None:
+        """A step of vLLM's own transfer of weights, in each of its processes. Before `require_transferred` it samples nothing.
+
+        Steps and what is given are those of vLLM's workers: `init_weight_transfer_engine`, `start_weight_update`, `update_weights` and
+        `finish_weight_update`.
+        """
+        if step == "start_weight_update":
+            self._ready = False
+            self._wake("weights")
+        self._everywhere(step, f"cluster.transfer: vLLM fails at {step}", **given)
+
+    def require_transferred(self, sums: Mapping[str, int], version: int) -> None:
+        """Sample by what has come, if `tensor_sum` of each tensor is what it is at the learner's. EngineError names one that differs."""
+        found = self._running.apply_model(partial(held, shapes=self._shapes))
+        for difference in unequal_sums(found, sums):
+            raise EngineError(f"weights of version {version}: {difference}; cluster.transfer=object_store sends them another way")
+        self._begin(version)
+
+    def _begin(self, version: int) -> None:
+        """All weights are there."""
         self._wake("kv_cache")
         if not self._running.reset_prefix_cache():
             raise EngineError(f"weights of version {version}: vLLM is still at work with older ones, so that their attention cache stays")
@@ -91,12 +128,12 @@ class VLLMEngine:
 
     def require_fit(self, prompts: Sequence[Prompt], max_tokens: int) -> None:
         """See SharedEngine. The context is the policy's, or what vLLM has cache for if that is less."""
-        more = f", or raise sampling.vllm.{_budget()}" if self.context < self.policy.context else ""
+        more = f", or raise sampling.vllm.{budget()}" if self.context < self.policy.context else ""
         require_room(prompts, max_tokens, self.context, more)
 
     def sleep(self) -> None:
         """See SharedEngine. On a GPU, weights and cache are dropped: the next weights replace them anyway."""
-        if self._config.sleep and not _on_cpu():
+        if self._config.sleep and not on_cpu():
             self._running.sleep(level=2)
             self._ready, self._asleep = False, True
 
@@ -117,16 +154,24 @@ class VLLMEngine:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
-    def _finished(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
-        """Completions as they come, each with its place when those of all prompts stand in a row."""
+    def _finished(
+        self, asked: list[Prompt], prompts: Sequence[Prompt], sampling: Sampling, more: More | None
+    ) -> Iterator[tuple[int, Completion]]:
+        """Completions as they come, each with its place when those of all prompts stand in a row; `asked` grows by all that are queued."""
         try:
-            self._ask(prompts, sampling)
-            while self._running.llm_engine.has_unfinished_requests():
+            self._ask(asked, prompts, sampling)
+            while self._unfinished(asked, sampling, more):
                 done = self._stepped()
                 yield from zip((int(output.request_id) for output in done), self._completions(done), strict=True)
         finally:  # nothing is left to run if the caller breaks off
             if not self._dead:
-                self._running.llm_engine.abort_request([str(place) for place in range(len(prompts) * sampling.n)])
+                self._running.llm_engine.abort_request([str(place) for place in range(len(asked) * sampling.n)])
+
+    def _unfinished(self, asked: list[Prompt], sampling: Sampling, more: More | None) -> bool:
+        """Whether there is something to do, after further prompts have been asked for."""
+        if more:
+            self._ask(asked, more(), sampling)
+        return bool(self._running.llm_engine.has_unfinished_requests())
 
     def _stepped(self) -> "list[RequestOutput]":
         """What a forward pass has finished. Whatever vLLM raises inside, the state of its requests and of its cache is lost."""
@@ -140,14 +185,16 @@ class VLLMEngine:
             said = f"{type(failure).__name__}: {first_line(failure)}"
             raise EngineDied(f"vLLM died while it sampled by the weights of version {self.version}: {said}") from failure
 
-    def _ask(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
-        """Queue the requests; their ids are their places."""
+    def _ask(self, asked: list[Prompt], prompts: Sequence[Prompt], sampling: Sampling) -> None:
+        """Queue the requests, behind what was asked before; their ids are their places."""
         from vllm.exceptions import VLLMError
         from vllm.inputs import tokens_input
 
-        ends = sorted(self.policy.end_tokens)
+        self.require_fit(prompts, sampling.max_tokens)
+        ends, start = sorted(self.policy.end_tokens), len(asked)
+        asked.extend(prompts)
         try:
-            for index, prompt in enumerate(prompts):
+            for index, prompt in enumerate(prompts, start):
                 for row in range(sampling.n):
                     tokens, request = tokens_input(list(prompt.token_ids)), _request(prompt, row, sampling, ends)
                     self._running.llm_engine.add_request(str(index * sampling.n + row), tokens, request)
@@ -164,26 +211,31 @@ class VLLMEngine:
             raise EngineError(f"vLLM ended an answer for the reason {answer.finish_reason!r}")
         return Completion(text, tuple(answer.token_ids), tuple(answer.logprobs.logprobs), answer.finish_reason, self.version)
 
-    def _take(self, sent: dict[str, Tensor], version: int) -> None:
+    def _take(self, sent: Mapping[str, Tensor], version: int) -> None:
+        """Replace all weights in place, by the loader of vLLM's model, and look whether it has."""
         require_same_names(self._shapes, sent, version)
         self._ready = False
         self._wake("weights")
-        with threaded(self._threads):
-            self._reload(sent, version)
-            self._require_taken(sent, version)
+        with threaded(self._threads), within_reach(sent, self._processes) as reached:
+            self._everywhere("reload_weights", f"weights of version {version}: vLLM can't take them", weights_iterator=reached.items())
+            self._require_taken(reached, version)
 
-    def _reload(self, sent: dict[str, Tensor], version: int) -> None:
-        """Replace all weights in place, by the loader of vLLM's model."""
-        try:
-            self._running.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(sent.items())})
-        except _REFUSALS as failure:
-            raise EngineError(f"weights of version {version}: vLLM can't take them: {first_line(failure)}") from failure
-
-    def _require_taken(self, sent: dict[str, Tensor], version: int) -> None:
-        (found,) = self._running.apply_model(lambda model: next(differences(model, sent, version), None))
-        if found:
-            raise EngineError(f"weights of version {version}: {found}{'' if self._taken else _OTHER_NAMES}")
+    def _require_taken(self, sent: Mapping[str, Tensor], version: int) -> None:
+        for found in self._running.apply_model(partial(first_difference, sent=sent, version=version)):
+            if found:
+                raise EngineError(f"weights of version {version}: {found}{'' if self._taken else _OTHER_NAMES}")
         self._taken = True
+
+    def _everywhere(self, method: str, trouble: str, **given: Any) -> None:
+        """Have each of vLLM's processes do something to its weights."""
+        try:
+            self._running.collective_rpc(method, kwargs=given)
+        except REFUSALS as failure:
+            said = f"{trouble}: {first_line(failure)}"
+            if getattr(self._running.llm_engine.model_executor, "is_failed", False):
+                self._dead = True
+                raise EngineDied(said) from failure
+            raise EngineError(said) from failure
 
     def _wake(self, part: str) -> None:
         if not self._asleep:
@@ -220,85 +272,3 @@ def _request(prompt: Prompt, row: int, sampling: Sampling, ends: list[int]) -> "
         output_kind=RequestOutputKind.FINAL_ONLY,
         skip_clone=True,
     )
-
-
-def _dtype(policy: Policy, config: VLLMConfig) -> torch.dtype:
-    """On a CPU the weights' own: vLLM in bfloat16 would round between layers too, which the policy under autocast does not."""
-    if config.dtype != "auto":
-        chosen: torch.dtype = getattr(torch, config.dtype)
-        return chosen
-    return (policy.autocast if policy.device.type == "cuda" else None) or policy.model.dtype
-
-
-def _started(model: str, config: SamplingConfig, dtype: torch.dtype, revision: str | None, context: int) -> "LLM":
-    """vLLM with the model's architecture, and weights that mean nothing: the policy's own come with `load_weights`."""
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    with undisturbed():
-        try:
-            from vllm import LLM
-            from vllm.exceptions import VLLMError
-        except (ImportError, RuntimeError) as failure:
-            raise EngineError(f"sampling.engine: vLLM can't be imported here ({first_line(failure)}); {VLLM_HELP}") from failure
-    suited = _for_cpu(config, context) if _on_cpu() else _for_gpu(config)
-    try:
-        with undisturbed():
-            return LLM(model=model, **_arguments(config, dtype, revision), **suited)
-    except (*_REFUSALS, VLLMError) as failure:
-        given = _budget()
-        raise EngineError(
-            f"sampling.engine: vLLM can't take {model} here: {_reason(failure)}. If it lacks memory, sampling.vllm.{given} is what it may "
-            f"use ({getattr(config.vllm, given)}); sampling.engine=local takes every architecture that trains"
-        ) from failure
-
-
-def _arguments(config: SamplingConfig, dtype: torch.dtype, revision: str | None) -> dict[str, Any]:
-    """What the recipe says, in the words of vLLM's LLM."""
-    return {
-        "revision": revision,
-        "tokenizer_revision": revision,
-        "dtype": str(dtype).removeprefix("torch."),
-        "load_format": "dummy",
-        "max_model_len": -1,  # the model's own, or what there is cache for
-        "max_num_seqs": config.batch_rows,
-        "enable_prefix_caching": True,
-        "logprobs_mode": "processed_logprobs",  # behind temperature, top_k and top_p; at temperature 0, those of temperature 1
-        "generation_config": "vllm",  # the recipe says how to sample, the model's folder doesn't
-        "use_tqdm_on_load": False,
-    }
-
-
-def _for_cpu(config: SamplingConfig, context: int) -> dict[str, Any]:
-    """Prompts are read whole: where one is read in parts, vLLM sets back its seed's generator, which those of a CPU can't."""
-    return {
-        "kv_cache_memory_bytes": int(config.vllm.cpu_cache_gib * _GIB),
-        "block_size": _CPU_BLOCK,
-        "enforce_eager": True,
-        "enable_chunked_prefill": False,
-        "max_num_batched_tokens": max(config.batch_rows, _BATCHED_TOKENS, context),
-    }
-
-
-def _for_gpu(config: SamplingConfig) -> dict[str, Any]:
-    return {
-        "gpu_memory_utilization": config.vllm.memory,
-        "enable_sleep_mode": config.vllm.sleep,
-        "enforce_eager": config.vllm.eager,
-        "max_num_batched_tokens": max(config.batch_rows, _BATCHED_TOKENS),
-    }
-
-
-def _on_cpu() -> bool:
-    """Whether this vLLM was built for CPUs."""
-    from vllm.platforms import current_platform
-
-    return bool(current_platform.is_cpu())
-
-
-def _budget() -> str:
-    """The setting of `sampling.vllm` that bounds its attention cache."""
-    return "cpu_cache_gib" if _on_cpu() else "memory"
-
-
-def _reason(failure: BaseException) -> str:
-    """The first lines of what vLLM says: pydantic's begin with their number alone."""
-    return " ".join(line.strip() for line in str(failure).strip().splitlines()[:3]) or type(failure).__name__

@@ -17,7 +17,7 @@ from reasoning_rl.eval.evaluate import STREAM
 from reasoning_rl.files import sha256_of
 from reasoning_rl.policy.policy import Policy
 from reasoning_rl.records import Completion, Prompt
-from reasoning_rl.rollout.engine import OnFinished, Sampling
+from reasoning_rl.rollout.engine import More, OnFinished, Sampling
 from reasoning_rl.rollout.local import LocalEngine
 
 
@@ -26,7 +26,9 @@ class Mortal(LocalEngine):
 
     fatal: ClassVar[list[str]] = []
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: OnFinished | None = None) -> list[list[Completion]]:
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: OnFinished | None = None, more: More | None = None
+    ) -> list[list[Completion]]:
         """Some answers are heard of before it dies."""
         self._heard = 0
         asked = f"{sampling.stream} of {self.version}"
@@ -38,7 +40,7 @@ class Mortal(LocalEngine):
             if self._heard == 2:
                 self._die(asked)
 
-        return super().generate(prompts, sampling, hear)
+        return super().generate(prompts, sampling, hear, more)
 
     def load_weights(self, named_tensors, version: int) -> None:  # type: ignore[no-untyped-def]
         self._die(f"weights {version}")

@@ -16,7 +16,7 @@ from reasoning_rl.files import storable
 from reasoning_rl.journal import read_metrics
 from reasoning_rl.learner.checkpoint import checkpoints
 from reasoning_rl.records import Completion, Problem, Prompt
-from reasoning_rl.rollout.engine import OnFinished, Sampling
+from reasoning_rl.rollout.engine import More, OnFinished, Sampling
 from reasoning_rl.rollout.judge import Judge
 from reasoning_rl.rollout.local import LocalEngine
 
@@ -166,12 +166,14 @@ TEXTS = [
 class Rambling(LocalEngine):
     """Its answers to the first problems spell something else than their tokens."""
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: OnFinished | None = None) -> list[list[Completion]]:
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: OnFinished | None = None, more: More | None = None
+    ) -> list[list[Completion]]:
         def told(index: int, row: int, completion: Completion) -> None:
             if on_finished:
                 on_finished(index, row, garbled(index, row, completion, sampling.n))
 
-        answers = super().generate(prompts, sampling, told)
+        answers = super().generate(prompts, sampling, told, more)
         return [[garbled(index, row, one, sampling.n) for row, one in enumerate(made)] for index, made in enumerate(answers)]
 
 

@@ -1,12 +1,14 @@
 """A model built like vLLM's on a CPU: fused, padded, packed. Whatever it does not compute with as it was sent is named."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from reasoning_rl.rollout.fingerprint import differences
+from reasoning_rl.rollout.fingerprint import differences, held, unequal_sums
+from reasoning_rl.rollout.tensor_sums import tensor_sum
 
 WIDTH, VOCABULARY = 20, 11
 SENT = {
@@ -144,3 +146,68 @@ def test_another_shape_is_a_difference(sent: dict[str, Tensor]) -> None:
 def test_what_was_sent_is_compared_in_the_type_of_the_model(sent: dict[str, Tensor]) -> None:
     rounded = {name: tensor.bfloat16() for name, tensor in sent.items()}
     assert said(loaded(rounded), sent) == said(loaded(rounded), rounded) == []
+
+
+# Cut up over processes
+
+
+def cut(sent: dict[str, Tensor], rank: int, size: int) -> Any:
+    """What one of `size` processes makes of it, as vLLM cuts: rows of q, whole heads of k and v, columns of o, rows of the vocabulary."""
+    rows = 16 // size
+    alike = max(1, size // 2)  # two heads of keys and values, of a row each
+    shares = {part: size // (alike if part in "kv" else 1) for part in "qkv"}
+
+    def fused(parameter: str) -> Tensor:
+        return torch.cat([sent[f"model.attn.{part}_proj.{parameter}"].chunk(n)[rank * n // size] for part, n in shares.items()])
+
+    def words(name: str) -> Tensor:
+        return torch.cat((sent[name], sent[name].new_zeros(5, WIDTH)))[rank * rows : (rank + 1) * rows]
+
+    embed, head = Norm(words("model.embed_tokens.weight")), Packed(words("lm_head.weight"))
+    qkv, out = Packed(fused("weight"), fused("bias")), Packed(sent["model.attn.o_proj.weight"].chunk(size, 1)[rank])
+    first, last = min(rank * rows, VOCABULARY), min((rank + 1) * rows, VOCABULARY)
+    for module in (embed, head):
+        vars(module).update(shard_indices=SimpleNamespace(org_vocab_start_index=first, org_vocab_end_index=last), tp_size=size)
+    vars(qkv).update(tp_rank=rank, tp_size=size, gather_output=False, num_kv_head_replicas=alike)
+    vars(out).update(tp_rank=rank, tp_size=size, input_is_parallel=True)
+    attention = Tree(qkv_proj=qkv, o_proj=out)
+    return Fused(model=Tree(embed_tokens=embed, attn=attention, norm=Norm(sent["model.norm.weight"])), lm_head=head)
+
+
+@pytest.fixture
+def wide(sent: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Eight rows of q, so that four processes can share them, and an output matrix."""
+    q = {f"model.attn.q_proj.{name}": torch.randn(8, *rest) for name, rest in (("weight", (WIDTH,)), ("bias", ()))}
+    return {**sent, **q, "model.attn.o_proj.weight": torch.randn(WIDTH, 8)}
+
+
+def sums(tensors: dict[str, Tensor]) -> dict[str, int]:
+    return {name: tensor_sum(tensor) for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_each_process_is_compared_with_its_shard(wide: dict[str, Tensor], size: int) -> None:
+    """With four, two hold the same head of keys and values, and the last rows of the vocabulary are padding alone."""
+    models = [cut(wide, rank, size) for rank in range(size)]
+    assert [said(model, wide) for model in models] == [[]] * size
+    shapes = {name: tensor.shape for name, tensor in wide.items()}
+    assert list(unequal_sums([held(model, shapes) for model in models], sums(wide))) == []
+
+
+@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("name", ["q_proj.weight", "v_proj.weight", "k_proj.bias", "o_proj.weight", "lm_head.weight", "norm.weight"])
+def test_one_process_that_kept_an_old_tensor_is_enough(wide: dict[str, Tensor], size: int, name: str) -> None:
+    """Its sum tells of it even where another process holds the same piece."""
+    (full,) = (key for key in wide if key.endswith(name))
+    stale = {**wide, full: wide[full] * (1 + 1e-5)}
+    models = [cut(stale if rank == 1 else wide, rank, size) for rank in range(size)]
+    expected = f"vLLM computes with another {full} than it was sent"
+    assert [said(model, wide) for model in models] == [[], [expected], *[[]] * (size - 2)]
+    shapes = {name: tensor.shape for name, tensor in wide.items()}
+    assert list(unequal_sums([held(model, shapes) for model in models], sums(wide))) == [expected]
+
+
+def test_a_tensor_that_no_process_has_a_place_for_is_another(sent: dict[str, Tensor]) -> None:
+    sent = {**sent, "model.extra.weight": torch.ones(2)}
+    found = [held(loaded(sent), {name: tensor.shape for name, tensor in sent.items()})]
+    assert list(unequal_sums(found, sums(sent))) == ["vLLM computes with another model.extra.weight than it was sent"]

@@ -57,6 +57,21 @@ def test_completions_that_end_at_a_stop_text_or_at_the_limit_are_told_of_too(pol
     assert {answer.finish_reason for answer in heard.values()} == {"stop", "length"}
 
 
+def tokens(answers: list[list[Completion]]) -> list[list[tuple[int, ...]]]:
+    return [[answer.token_ids for answer in made] for made in answers]
+
+
+def test_prompts_that_join_on_the_way_are_numbered_on_and_answered_as_alone(policy: Policy, prompts: list[Prompt]) -> None:
+    engine, alone = LocalEngine(policy, batch_rows=8), LocalEngine(policy).generate(prompts, SAMPLING)
+    heard: dict[Place, Completion] = {}
+    late = iter([[], prompts[1:2], [], prompts[2:], []])  # asked before each batch, of one prompt here, and where none is left
+    hear = lambda index, row, completion: heard.update({(index, row): completion})  # noqa: E731
+    answers = engine.generate(prompts[:1], SAMPLING, hear, lambda: next(late))
+    assert tokens(answers) == tokens(alone[:2])
+    assert heard == places(answers)
+    assert tokens(engine.generate([], SAMPLING, None, lambda: next(late))) == tokens(alone[2:])
+
+
 @pytest.mark.slow
 def test_a_crew_tells_of_what_its_first_process_samples(tokenizer_folder: str, tmp_path: Path) -> None:
     tiny_policy(tokenizer_folder).save(tmp_path / "policy")

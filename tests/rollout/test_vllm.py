@@ -1,5 +1,6 @@
 """How vLLM is asked, told and put to sleep, against a fake of it. What it answers: test_engine_contract.py."""
 
+import dataclasses
 import os
 import random
 import sys
@@ -20,6 +21,7 @@ from reasoning_rl.learner.worker import Open, Prepare, Update
 from reasoning_rl.policy.policy import Policy
 from reasoning_rl.records import Completion, Prompt, Sample
 from reasoning_rl.rollout.engine import Sampling, engine_for
+from reasoning_rl.rollout.tensor_sums import tensor_sum
 from reasoning_rl.rollout.vllm import VLLMEngine
 
 CPU = PolicyConfig(device="cpu", autocast="off")
@@ -99,6 +101,62 @@ def test_answers_find_their_places_in_whatever_order_they_finish(
     assert told == [(2, 1), (2, 0), (1, 1), (1, 0), (0, 1), (0, 0)]  # the latest request first
 
 
+def test_prompts_that_come_meanwhile_are_answered_in_the_same_call(
+    policy: Policy, folder: str, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = installed(monkeypatch)
+    coming = [prompts[1:2], [], prompts[2:]]
+    told: list[tuple[int, int]] = []
+
+    def more() -> list[Prompt]:
+        return coming.pop(0) if coming else []
+
+    answers = opened(policy, folder).generate(prompts[:1], TWO, lambda index, row, _: told.append((index, row)), more)
+    assert [len(row) for row in answers] == [2, 2, 2]
+    # asked before each step: the second prompt comes before the first step, the third before the third; the latest is answered first
+    assert told == [(1, 1), (1, 0), (2, 1), (2, 0), (0, 1), (0, 0)]
+    assert [call[0] for call in fake.calls if call[0] == "step"] == ["step"] * 6
+
+
+def test_a_prompt_that_comes_last_of_all_is_answered(
+    policy: Policy, folder: str, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When all others are, or where there were none."""
+    installed(monkeypatch)
+    engine, coming = opened(policy, folder), [[], prompts[1:2]]
+    one = Sampling(n=1, max_tokens=1)
+    assert len(engine.generate(prompts[:1], one, more=lambda: coming.pop(0) if coming else [])) == 2
+    coming = [prompts[:2]]
+    assert len(engine.generate([], one, more=lambda: coming.pop(0) if coming else [])) == 2
+
+
+def test_a_prompt_that_comes_meanwhile_and_does_not_fit_ends_the_call_and_leaves_nothing_over(
+    policy: Policy, folder: str, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(monkeypatch)
+    engine = opened(policy, folder)
+    long = dataclasses.replace(prompts[0], token_ids=prompts[0].token_ids * 40)
+    with pytest.raises(EngineError, match="don't fit into the context of 100"):
+        engine.generate(prompts, TWO, more=lambda: [long])
+    assert len(engine.generate(prompts, TWO)) == 3
+
+
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_tensor_parallelism_is_by_processes_of_this_machine(
+    policy: Policy, folder: str, monkeypatch: pytest.MonkeyPatch, on_cpu: bool
+) -> None:
+    """On a CPU they have the threads together; the environment is that of their start alone."""
+    threads: list[str | None] = []
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    fake = installed(monkeypatch, on_cpu=on_cpu, begun=lambda: threads.append(os.environ.get("OMP_NUM_THREADS")))
+    VLLMEngine(policy, folder, SamplingConfig(), threads=8, tensor_parallel=2, transfer="nccl")
+    told = fake.calls[0][1]
+    names = ("tensor_parallel_size", "distributed_executor_backend", "weight_transfer_config")
+    assert [told[name] for name in names] == [2, "mp", {"backend": "nccl"}]
+    assert threads == ["4" if on_cpu else "7"]  # 8 threads of 2 processes
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
 def test_it_samples_with_the_threads_it_was_given_and_leaves_the_learner_its_own(
     policy: Policy, folder: str, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +193,57 @@ def test_a_gpu_that_is_too_full_to_wake_on_names_the_setting(policy: Policy, fol
     monkeypatch.setattr(fake, "wake_up", full)
     with pytest.raises(EngineError, match=r"can't have the GPU's memory back for its weights: CUDA Error.*sampling\.vllm\.memory \(0\.6\)"):
         engine.load_weights(policy.model.state_dict().items(), 4)
+
+
+def test_weights_that_vllm_transfers_wake_it_and_are_compared_before_it_samples(
+    policy: Policy, folder: str, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = installed(monkeypatch, on_cpu=False)
+    engine = opened(policy, folder)
+    fake.calls.clear()
+    engine.sleep()
+    moved = {name: tensor * 1.1 for name, tensor in policy.model.state_dict().items()}
+    engine.transfer("start_weight_update")
+    engine.transfer("update_weights", update_info=moved)
+    engine.transfer("finish_weight_update")
+    with pytest.raises(EngineError, match="load_weights comes first"):
+        engine.generate(prompts, TWO)
+    engine.require_transferred({name: tensor_sum(tensor) for name, tensor in moved.items()}, 4)
+    steps = ["start_weight_update", "update_weights", "finish_weight_update"]
+    assert fake.calls == [("sleep", 2), ("wake", "weights"), *steps, "compare", ("wake", "kv_cache"), "reset"]
+    assert engine.generate(prompts, TWO)[0][0].policy_version == 4
+
+
+def test_weights_that_were_lost_in_the_transfer_are_named(
+    policy: Policy, folder: str, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(monkeypatch)
+    engine = opened(policy, folder)
+    moved = {name: tensor * 1.1 for name, tensor in policy.model.state_dict().items()}
+    engine.transfer("start_weight_update")
+    engine.transfer("update_weights", update_info={name: tensor for name, tensor in moved.items() if name != "model.norm.weight"})
+    with pytest.raises(
+        EngineError, match=r"weights of version 4: vLLM computes with another model\.norm\.weight than it was sent; cluster"
+    ):
+        engine.require_transferred({name: tensor_sum(tensor) for name, tensor in moved.items()}, 4)
+    with pytest.raises(EngineError, match="load_weights comes first"):
+        engine.generate(prompts, TWO)
+
+
+@pytest.mark.parametrize(("gone", "kind"), [(True, EngineDied), (False, EngineError)])
+def test_a_process_that_is_gone_when_weights_come_is_a_death(
+    policy: Policy, folder: str, monkeypatch: pytest.MonkeyPatch, gone: bool, kind: type[EngineError]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("cancelled")
+
+    fake = installed(monkeypatch)
+    engine: Any = opened(policy, folder)
+    engine._llm.model_executor.is_failed = gone
+    monkeypatch.setattr(fake, "collective_rpc", fail)
+    with pytest.raises(EngineError, match=r"cluster\.transfer: vLLM fails at start_weight_update: cancelled") as raised:
+        engine.transfer("start_weight_update")
+    assert type(raised.value) is kind
 
 
 @pytest.mark.parametrize(("on_cpu", "sleep"), [(True, True), (False, False)])

@@ -26,10 +26,13 @@ class FakeLLM:
     death: Exception | None = None
     """What its second step in a row raises; from then on all fails."""
     dead = False
+    begun: Callable[[], Any] = staticmethod(lambda: None)
+    """Called in the middle of its start."""
     calls: list[Any] = []
 
     def __init__(self, **arguments: Any) -> None:
         self.calls.append(("LLM", arguments))
+        type(self).begun()
         os.environ["LD_PRELOAD"] = "libtcmalloc.so"
         os.environ["NUMEXPR_MAX_THREADS"] = "1"
         random.seed(0)
@@ -38,7 +41,8 @@ class FakeLLM:
         if self.unfit:
             raise ValueError(self.unfit)
         self.model = AutoModelForCausalLM.from_pretrained(arguments["model"])
-        self.model_config = SimpleNamespace(max_model_len=100)
+        self.model_config = SimpleNamespace(max_model_len=100, dtype=getattr(torch, arguments["dtype"]))
+        self.model_executor = SimpleNamespace(is_failed=False)
         self.requests: dict[str, Any] = {}
         self.llm_engine = self.engine_core = self
 
@@ -72,7 +76,10 @@ class FakeLLM:
 
     def collective_rpc(self, method: str, kwargs: dict[str, Any]) -> None:
         self.calls.append(method)
-        self.model.load_state_dict(dict(kwargs["weights_iterator"]), strict=True)
+        if method == "reload_weights":
+            self.model.load_state_dict(dict(kwargs["weights_iterator"]), strict=True)
+        elif method == "update_weights":
+            self.model.load_state_dict(kwargs["update_info"], strict=False)
 
     def apply_model(self, work: Callable[[Any], Any]) -> list[Any]:
         self.calls.append("compare")
