@@ -1,11 +1,11 @@
 """Where the groups of a step come from: answers of the engine, to as many questions as the step needs. Stored ones: see stored.py."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from statistics import fmean
 from threading import Event
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from reasoning_rl.config import SamplingConfig
 from reasoning_rl.records import Group, Prompt
@@ -39,6 +39,10 @@ class Source(Protocol):
     def gather(self, step: int, announce: Announce) -> Gathered:
         """Those of `step`, counted from 0: a function of it and of the engine's weights alone."""
 
+    def pinned(self) -> "Source | None":
+        """The same by the weights that the engine has now, whichever it gets later, for any thread. None where it keeps no older ones."""
+        return None
+
     def settle(self) -> None:
         """Return when the engine's weights may change: nothing is being sampled behind the learner's back."""
         return
@@ -52,6 +56,14 @@ class Source(Protocol):
         return
 
 
+@runtime_checkable
+class Pinnable(Protocol):
+    """An engine that goes on sampling by older weights where it is asked to, also while it is given new ones."""
+
+    def pinned(self) -> Engine | None:
+        """Itself by the weights that it has now, for any thread; None where it turns out not to keep them."""
+
+
 @dataclass(frozen=True)
 class Asking(Source):
     """Answers of the engine to the step's prompts, or with `sampling.dynamic` to more of them."""
@@ -61,7 +73,8 @@ class Asking(Source):
     judge: EarlyJudges
     sampling: SamplingConfig
     seed: int
-    _over: Event = field(default_factory=Event, init=False, repr=False, compare=False)
+    over: Event = field(default_factory=Event, repr=False, compare=False)
+    """Set when nobody wants the answers any more, of the pinned ones either."""
 
     def gather(self, step: int, announce: Announce) -> Gathered:
         """See Source."""
@@ -69,12 +82,16 @@ class Asking(Source):
         first = prompts_of_step(self.prompts, step, self.sampling.prompts_per_step, self.seed)
         groups = self._ask(first, step, clock)
         gathered = self._until_enough(groups, step, clock) if self.sampling.dynamic else Gathered(groups)
-        metrics = {**gathered.metrics, "sampling/staleness": staleness(gathered.groups, step)}
-        return replace(gathered, metrics=metrics, seconds=clock.seconds)
+        return replace(gathered, metrics={**gathered.metrics, **staleness(gathered.groups, step)}, seconds=clock.seconds)
+
+    def pinned(self) -> "Asking | None":
+        """See Source."""
+        engine = self.engine.pinned() if isinstance(self.engine, Pinnable) else None
+        return replace(self, engine=engine) if engine else None
 
     def break_off(self) -> None:
         """See Source."""
-        self._over.set()
+        self.over.set()
 
     def _until_enough(self, groups: list[Group], step: int, clock: Clock) -> Gathered:
         """Dynamic sampling. DAPO, arXiv:2503.14476, §3.2, eq. 11: 0 < #right < G for every group that is learned from.
@@ -94,16 +111,18 @@ class Asking(Source):
     def _ask(self, prompts: Sequence[Prompt], step: int, clock: Clock) -> list[Group]:
         """Answers are judged as they finish; `judge` times what is left of it when the last has."""
         with self.judge.early() as judging:
-            heard = Heard(prompts, judging, self._over)
+            heard = Heard(prompts, judging, self.over)
             with clock.phase("sample"):
                 answers = self.engine.generate(prompts, draws(self.sampling, self.seed, f"train/{step}"), heard.hear)
             with clock.phase("judge"):
                 return heard.groups(answers)
 
 
-def staleness(groups: Sequence[Group], step: int) -> float:
-    """Steps that the weights have learned since they gave the answers that `step` learns from, a mean over these; 0 on-policy."""
-    return fmean(step - answer.policy_version for group in groups for answer in group.completions)
+def staleness(groups: Sequence[Group], step: int) -> dict[str, float]:
+    """Steps that the weights have learned since they gave the answers of `step`: mean, maximum, and share of answers by age."""
+    ages = Counter(step - answer.policy_version for group in groups for answer in group.completions)
+    shares = {f"sampling/staleness/{age}": count / ages.total() for age, count in sorted(ages.items())}
+    return {"sampling/staleness": sum(ages.elements()) / ages.total(), "sampling/staleness/max": max(ages), **shares}
 
 
 def draws(config: SamplingConfig, seed: int, stream: str) -> Sampling:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -99,6 +100,11 @@ def gathered(world: Mixed, *, wanted: int, step: int = 0, rounds: int = 10, dyna
     return Asking(PROMPTS, world, world, sampling, seed=3).gather(step, lambda _: None)
 
 
+def of_age(steps: int) -> dict[str, float]:
+    """What is said of answers that are all so old."""
+    return {"sampling/staleness": steps, "sampling/staleness/max": steps, f"sampling/staleness/{steps}": 1}
+
+
 def names(groups: Sequence[Group]) -> list[str]:
     return ids(group.prompt for group in groups)
 
@@ -107,7 +113,7 @@ def test_without_dynamic_sampling_the_step_takes_what_it_asked_for() -> None:
     world = Mixed([])
     found = gathered(world, wanted=4, step=1, dynamic=False)
     assert world.asked == [ids(prompts_of_step(PROMPTS, 1, 4, seed=3))]
-    assert (names(found.kept), found.others, found.metrics) == (world.asked[0], (), {"sampling/staleness": 1})
+    assert (names(found.kept), found.others, found.metrics) == (world.asked[0], (), of_age(1))
     assert (world.samplings[0].seed, world.samplings[0].stream, world.samplings[0].n) == (3, "train/1", 2)
 
 
@@ -128,9 +134,15 @@ def test_sampling_and_judging_are_announced_and_timed() -> None:
 
 
 def test_answers_are_as_stale_as_the_steps_that_their_weights_have_not_seen() -> None:
-    """Of three answers to step 5, two are of weights after 5 steps, one is of weights after 4."""
-    answers = tuple(Completion("", (1,), policy_version=version) for version in (5, 5, 4))
-    assert staleness([Group(PROMPTS[0], answers[:1], ()), Group(PROMPTS[1], answers[1:], ())], 5) == pytest.approx(1 / 3)
+    """Of four answers to step 5, two are of weights after 5 steps, one each of weights after 4 and after 2."""
+    answers = tuple(Completion("", (1,), policy_version=version) for version in (5, 5, 4, 2))
+    assert staleness([Group(PROMPTS[0], answers[:1], ()), Group(PROMPTS[1], answers[1:], ())], 5) == {
+        "sampling/staleness": (0 + 0 + 1 + 3) / 4,
+        "sampling/staleness/max": 3,
+        "sampling/staleness/0": 0.5,
+        "sampling/staleness/1": 0.25,
+        "sampling/staleness/3": 0.25,
+    }
 
 
 def test_sampling_that_is_broken_off_ends_at_the_next_answer() -> None:
@@ -142,11 +154,57 @@ def test_sampling_that_is_broken_off_ends_at_the_next_answer() -> None:
     assert world.done == ["finished"]
 
 
+class Keeping(Mixed):
+    """Says by which weights it is asked."""
+
+    version = 4
+
+    def pinned(self) -> "Keeping":
+        bound = Keeping(self.mixed)
+        bound.version = self.version
+        return bound
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, on_finished: OnFinished | None = None) -> list[list[Completion]]:
+        made = super().generate(prompts, sampling, on_finished)
+        return [[replace(answer, policy_version=self.version) for answer in row] for row in made]
+
+
+def test_pinned_groups_are_those_of_the_weights_of_then() -> None:
+    world = Keeping([])
+    asking = Asking(PROMPTS, world, world, SamplingConfig(prompts_per_step=4, group_size=2), seed=3)
+    pinned = asking.pinned()
+    world.version = 5
+    assert pinned is not None
+    assert pinned.gather(5, lambda _: None).metrics == of_age(1)
+    assert asking.gather(5, lambda _: None).metrics == of_age(0)
+
+
+def test_pinned_sampling_ends_with_the_source_that_it_comes_from() -> None:
+    asking = Asking(PROMPTS, Keeping([]), Mixed([]), SamplingConfig(prompts_per_step=4, group_size=2), seed=3)
+    pinned = asking.pinned()
+    asking.break_off()
+    assert pinned is not None
+    with pytest.raises(EngineError, match="broken off"):
+        pinned.gather(0, lambda _: None)
+
+
+class Forgetting(Mixed):
+    """Could keep older weights, but not as it is set up."""
+
+    def pinned(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize("kind", [Mixed, Forgetting])
+def test_an_engine_that_keeps_no_older_weights_pins_nothing(kind: type[Mixed]) -> None:
+    assert Asking(PROMPTS, kind([]), kind([]), SamplingConfig(), seed=3).pinned() is None
+
+
 def test_enough_mixed_groups_at_once_need_no_second_round() -> None:
     world = Mixed(ids(PROMPTS))
     found = gathered(world, wanted=4)
     assert names(found.kept) == ids(prompts_of_step(PROMPTS, 0, 4, seed=3))
-    assert found.metrics == {"dynamic/rounds": 1, "dynamic/questions": 4, "dynamic/missing": 0, "sampling/staleness": 0}
+    assert found.metrics == {"dynamic/rounds": 1, "dynamic/questions": 4, "dynamic/missing": 0, **of_age(0)}
 
 
 def test_a_later_round_asks_what_is_missing_over_the_share_kept_so_far() -> None:
@@ -158,7 +216,7 @@ def test_a_later_round_asks_what_is_missing_over_the_share_kept_so_far() -> None
     assert world.asked == [first, later[:2]]
     assert names(found.kept) == [*first[1:], later[0]]
     assert sorted(names(found.others)) == sorted([first[0], later[1]])
-    assert found.metrics == {"dynamic/rounds": 2, "dynamic/questions": 6, "dynamic/missing": 0, "sampling/staleness": 0}
+    assert found.metrics == {"dynamic/rounds": 2, "dynamic/questions": 6, "dynamic/missing": 0, **of_age(0)}
 
 
 def test_surplus_groups_are_recorded_but_not_learned_from() -> None:
@@ -177,7 +235,7 @@ def test_no_question_is_asked_twice_in_a_step_and_it_ends_when_none_is_left() ->
     assert [len(asked) for asked in world.asked] == [4, 4, 2]
     assert sorted(name for asked in world.asked for name in asked) == sorted(ids(PROMPTS))
     assert (list(found.kept), len(found.groups)) == ([], 10)
-    assert found.metrics == {"dynamic/rounds": 3, "dynamic/questions": 10, "dynamic/missing": 4, "sampling/staleness": 0}
+    assert found.metrics == {"dynamic/rounds": 3, "dynamic/questions": 10, "dynamic/missing": 4, **of_age(0)}
 
 
 def test_at_the_last_round_the_step_makes_do_with_what_there_is() -> None:
