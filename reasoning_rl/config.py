@@ -333,10 +333,10 @@ class TrainConfig(Section):
     """Of sampling and of the order of the problems; None takes the recipe's. Runs that differ in it alone share data and cold start."""
     rollouts: Path | None = None
     """A run's folder, whose stored answers are learned from in place of new ones, step by step and over again."""
-    off_policy_steps: Literal[0, 1] = 0
-    """1: a step's answers are sampled while the learner works on the step before, by the weights from before its update. They need
-    `objective.correction`, or `learner.old_logprobs` `engine`. All engines but vLLM on a GPU with `sampling.vllm.sleep` false sample them
-    before the update instead, which saves no time."""
+    off_policy_steps: Annotated[int, Field(ge=0, le=8)] = 0
+    """How many updates old a step's answers are: they are sampled while the learner works on the steps before. They need
+    `objective.correction`, or `learner.old_logprobs` `engine`. It saves time with separate samplers of a `cluster`, and with vLLM on a GPU
+    where `sampling.vllm.sleep` is false; other engines sample the same answers before the update instead."""
     warn_mismatch_kl: PositiveFloat | None = 0.01
     """KL between sampler and learner, in nats a token, above which a run says so, once; null for never. prime-rl's tests hold it below."""
     eval_every: NonNegativeInt = 40
@@ -379,6 +379,52 @@ class GuardsConfig(Section):
     def _storms_known(self) -> Self:
         if self.verifier_storm == "stop" and self.verifier_failures is None:
             raise ValueError("verifier_storm: 'stop' needs a share in verifier_failures, found null")
+        return self
+
+
+class ClusterConfig(Section):
+    """Many processes on many machines, by Ray: learners that share the gradient, and samplers. docs/scaling.md says how."""
+
+    address: str | None = None
+    """Of a Ray cluster, `host:port`; `auto` joins the one that runs here, or else starts one on this machine, and `local` always does. None
+    keeps everything in process, and Ray is not even imported."""
+    learners: PositiveInt = 1
+    """Ranks of the learner, a GPU each where there are GPUs. `learner.processes` counts without a cluster alone."""
+    samplers: PositiveInt = 1
+    """Engines that are wanted. Those there is no room for yet begin when a node joins."""
+    tensor_parallel: PositiveInt = 1
+    """GPUs of one vLLM engine, all of one node; on a CPU, processes."""
+    placement: Literal["separate", "colocated"] = "separate"
+    """Whether samplers have GPUs of their own, or take turns with the learners on theirs."""
+    shard: bool = True
+    """Share weights, gradients and moments out over the learners (FSDP2); otherwise each of them holds all."""
+    gather: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Type in which shared out weights are gathered for a layer; `auto` is what the policy computes in on a GPU, and float32 on a CPU."""
+    transfer: Literal["auto", "object_store", "nccl", "ipc"] = "auto"
+    """How samplers get new weights: through Ray's object store, or by vLLM's transfer between GPUs, `nccl` for separate ones and `ipc` for
+    colocated ones. `auto` takes vLLM's where learners and samplers have GPUs and vLLM samples."""
+    cpus_per_learner: PositiveInt = 1
+    cpus_per_sampler: PositiveInt = 1
+    """Cores that Ray sets aside, and threads that each of them uses."""
+    wait_s: PositiveFloat = 600
+    """For room for all learners and for the first sampler, before the run gives up."""
+
+    @model_validator(mode="after")
+    def _joined(self) -> Self:
+        idle = [name for name, value in self if name != "address" and value != type(self).model_fields[name].default]
+        if self.address is None and idle:
+            raise ValueError(f"{idle[0]}: {getattr(self, idle[0])!r} needs an address; 'local', 'auto' and host:port are accepted")
+        return self
+
+    @model_validator(mode="after")
+    def _covered(self) -> Self:
+        """Colocated samplers use exactly the GPUs of the learners."""
+        used = self.samplers * self.tensor_parallel
+        if self.placement == "colocated" and used != self.learners:
+            raise ValueError(
+                f"placement: 'colocated' needs as many learners as samplers have GPUs, found {self.learners} learners and "
+                f"{self.samplers} samplers × tensor_parallel {self.tensor_parallel} = {used}"
+            )
         return self
 
 
@@ -438,6 +484,7 @@ class Config(Section):
     learner: LearnerConfig = LearnerConfig()
     train: TrainConfig = TrainConfig()
     guards: GuardsConfig = GuardsConfig()
+    cluster: ClusterConfig = ClusterConfig()
     eval: EvalConfig = EvalConfig()
 
     @model_validator(mode="after")
@@ -455,6 +502,9 @@ class Config(Section):
             self._idle_masters,
             self._moved_adapters,
             self._unranked,
+            self._unsharded,
+            self._halved_in_company,
+            self._parallel_local,
         )
         contradictions = [said for check in checks if (said := check())]
         if contradictions:
@@ -522,6 +572,27 @@ class Config(Section):
         if self.eval.best_of in known or self.eval.suites:
             return None
         return f"eval.best_of: found {self.eval.best_of!r}; accepted: {', '.join(known)}"
+
+    def _unsharded(self) -> str | None:
+        """What FSDP2 does not share out here."""
+        if self.cluster.address is None or not self.cluster.shard:
+            return None
+        found = {
+            "policy.lora": self.policy.lora and "adapters",
+            "learner.optimizer": self.learner.optimizer != "adamw" and repr(self.learner.optimizer),
+            "learner.master_weights": self.learner.master_weights,
+        }
+        return next((f"{name}: found {value}, which needs cluster.shard=false" for name, value in found.items() if value), None)
+
+    def _halved_in_company(self) -> str | None:
+        if not self.learner.halve_when_out_of_memory or self.cluster.learners == 1:
+            return None
+        return f"learner.halve_when_out_of_memory: needs cluster.learners 1, found {self.cluster.learners}, of which one alone may run out"
+
+    def _parallel_local(self) -> str | None:
+        if self.cluster.tensor_parallel == 1 or self.sampling.engine == "vllm":
+            return None
+        return f"cluster.tensor_parallel: {self.cluster.tensor_parallel} needs sampling.engine 'vllm', found {self.sampling.engine!r}"
 
     def _too_hot(self) -> str | None:
         temperatures = {"sampling.temperature": self.sampling.temperature, "eval.temperature": self.eval.temperature}

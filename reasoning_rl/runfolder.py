@@ -23,7 +23,7 @@ from reasoning_rl.recipes import dump_config, load_config
 Resume = Literal["auto", "must", "never"]
 VLLM_MEMORY = ("memory", "cpu_cache_gib", "sleep", "eager")
 _MAY_CHANGE = (
-    "name", "runs", "eval", "judge", "guards", "train.trackers", "train.save_every", "train.keep_checkpoints", "train.keep_best",
+    "name", "runs", "eval", "judge", "guards", "cluster", "train.trackers", "train.save_every", "train.keep_checkpoints", "train.keep_best",
     "train.restarts", "train.warn_mismatch_kl", "sampling.batch_rows", "learner.tokens_per_microbatch",
     "learner.halve_when_out_of_memory", "policy.logits_mib", "policy.gradient_checkpointing",
     *(f"sampling.vllm.{name}" for name in VLLM_MEMORY),

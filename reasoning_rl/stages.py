@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,15 +23,16 @@ from reasoning_rl.learner.retention import Retention
 from reasoning_rl.progress import Progress
 from reasoning_rl.records import Prompt
 from reasoning_rl.rewards.reward import check_gold
-from reasoning_rl.rollout.judge import Judge
 from reasoning_rl.trackers import tracker_libraries
+from reasoning_rl.workplace import connected, judge_of, team_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from reasoning_rl.learner.crew import Crew
+    from reasoning_rl.learner.team import Team
     from reasoning_rl.objectives.objective import Objective
     from reasoning_rl.rollout.gather import Source
+    from reasoning_rl.workplace import AnyJudge
 
 Say = Callable[[str], None]
 
@@ -66,7 +66,7 @@ def run_training(config: Config, *, resume: runfolder.Resume, console: Console) 
     _require_sound_answers(config, build(config.objective, config.sampling.max_tokens))
     tracker_libraries(config.train.trackers)
     _require_libraries(config)
-    judge = Judge(config.rewards, config.judge)
+    judge = judge_of(config)
     with runfolder.alone(config) as claim:
         runfolder.begin(config, resume)
         prepared(config, console)
@@ -75,7 +75,7 @@ def run_training(config: Config, *, resume: runfolder.Resume, console: Console) 
         if done:
             Retention(config.folder / "checkpoints", config.train, metrics_rows(config.folder)).prune()  # a kill may have come before it
         else:
-            with judge:
+            with connected(config), judge:
                 _until_trained(config, claim, judge, console)
         _end_well(config, done, sayer(console))
 
@@ -88,7 +88,7 @@ def is_trained(config: Config) -> bool:
     return any(step_of(checkpoint) >= config.train.steps and damage(checkpoint) is None for checkpoint in there)
 
 
-def _until_trained(config: Config, claim: Claim, judge: Judge, console: Console) -> None:
+def _until_trained(config: Config, claim: Claim, judge: "AnyJudge", console: Console) -> None:
     """Cold start and loop; anew from the last checkpoint when a process or the engine has died, `train.restarts` times at most."""
     restarts = config.train.restarts
     for died in range(restarts + 1):
@@ -103,16 +103,14 @@ def _until_trained(config: Config, claim: Claim, judge: Judge, console: Console)
         free_memory()  # of the models that were lost: the new ones may not fit beside them
 
 
-def _start(config: Config, claim: Claim, judge: Judge, console: Console) -> None:
-    from reasoning_rl.learner.crew import Crew
-
-    with Crew(config.learner.processes) as crew:
-        base = base_policy(config, crew, console)
+def _start(config: Config, claim: Claim, judge: "AnyJudge", console: Console) -> None:
+    with team_of(config) as team:
+        base = base_policy(config, team, console)
         if not is_trained(config):
-            _train(config, claim, crew, judge, base, console)
+            _train(config, claim, team, judge, base, console)
 
 
-def base_policy(config: Config, crew: "Crew", console: Console) -> str:
+def base_policy(config: Config, team: "Team", console: Console) -> str:
     """Folder or hub id of the policy that training starts from, cold-started first if the recipe says so.
 
     A run that has begun keeps its own: another version would make another. RunError when the model of its folder was replaced meanwhile.
@@ -123,15 +121,15 @@ def base_policy(config: Config, crew: "Crew", console: Console) -> str:
     elif noted and damage(Path(noted)) is None:
         base = noted
     else:
-        base = _cold_started(config, crew, console)
+        base = _cold_started(config, team, console)
     assert base is not None, "Config refuses a recipe with neither"
     runfolder.note_base(config, base, digest(weights_of(base)))
     return base
 
 
-def _cold_started(config: Config, crew: "Crew", console: Console) -> str:
+def _cold_started(config: Config, team: "Team", console: Console) -> str:
     """The cold start's policy, made once for all runs that would make the same; who comes second waits."""
-    folder = config.runs / "cache" / f"cold-start-{_cold_start_identity(config, crew.size)[:16]}"
+    folder = config.runs / "cache" / f"cold-start-{_cold_start_identity(config, team.size)[:16]}"
     say = sayer(console)
     with waited_for(folder.with_name(f".{folder.name}.lock"), lambda: say(f"Cold start: another run is making {folder}; waiting for it")):
         for left in folder.parent.glob(f".*{folder.name}.*.tmp"):
@@ -141,11 +139,11 @@ def _cold_started(config: Config, crew: "Crew", console: Console) -> str:
             return str(folder)
         if folder.exists():
             say(f"{folder} is damaged: {found}. It is made again")
-        _cold_start(config, folder, crew, console)
+        _cold_start(config, folder, team, console)
     return str(folder)
 
 
-def _cold_start(config: Config, folder: Path, crew: "Crew", console: Console) -> None:
+def _cold_start(config: Config, folder: Path, team: "Team", console: Console) -> None:
     from reasoning_rl.learner.worker import Warm
 
     sayer(console)(f"Cold start: {config.cold_start.steps} supervised steps on worked examples")
@@ -153,7 +151,7 @@ def _cold_start(config: Config, folder: Path, crew: "Crew", console: Console) ->
         tokens = config.learner.tokens_per_microbatch
         work = Warm(config.folder / "data", temporary, config.policy, config.cold_start, config.seed, tokens)
         progress.phase("imitate")
-        crew.everyone(work, mine=replace(work, on_step=lambda _, loss: progress.step({"nll": loss})))
+        team.warm(work, on_step=lambda _, loss: progress.step({"nll": loss}))
         write_sums(temporary)
 
 
@@ -170,40 +168,42 @@ def weights_of(model: str | None) -> dict[str, str]:
     return {path.name: sha256_of(path) for path in sorted(Path(model).glob("*.safetensors"))} if model else {}
 
 
-def _train(config: Config, claim: Claim, crew: "Crew", judge: Judge, base: str, console: Console) -> None:
+def _train(config: Config, claim: Claim, team: "Team", judge: "AnyJudge", base: str, console: Console) -> None:
     from reasoning_rl.train import Loop
 
     say, folder = sayer(console), config.folder
     checkpoint = newest_whole(folder / "checkpoints", say)
     prompts, held_out = load_prompts(folder / "data", "train"), load_prompts(folder / "data", "eval")
-    start = _opened(config, crew, base, checkpoint, [*prompts, *held_out])
+    start = _opened(config, team, base, checkpoint, [*prompts, *held_out])
     set_aside(folder / "checkpoints", after=start)
     if checkpoint:
         runfolder.go_on(config, start, say)
     with (
         Journal(folder, config.train.trackers, config=config.model_dump(mode="json")) as journal,
         Progress(console, config.train.steps, start) as progress,
-        _source(config, crew, judge, prompts, checkpoint, say) as source,
+        _source(config, team, judge, prompts, checkpoint, say) as source,
     ):
         sampled = f"{config.sampling.prompts_per_step} prompts x {config.sampling.group_size} answers each"
         asked = sampled if config.train.rollouts is None else f"answers of {config.train.rollouts}"
         say(f"Training by {config.objective.name}: steps {start + 1} to {config.train.steps}, {asked}")
-        Loop(config, claim, crew, judge, journal, progress, source, held_out).run(start)
+        Loop(config, claim, team, judge, journal, progress, source, held_out).run(start)
 
 
-def _opened(config: Config, crew: "Crew", base: str, checkpoint: Path | None, prompts: Sequence[Prompt]) -> int:
+def _opened(config: Config, team: "Team", base: str, checkpoint: Path | None, prompts: Sequence[Prompt]) -> int:
     """Load the policy and prepare the learner; the steps that these have done."""
     from reasoning_rl.learner.worker import Open, Prepare
 
     opened = base if config.policy.lora else str(checkpoint or base)  # adapters go on from the weights they were made for
-    crew.everyone(Open(opened, config.policy, config.sampling, revision_of(config, opened)))
-    crew.local.engine.require_fit(prompts, config.sampling.max_tokens)
+    team.open(Open(opened, config.policy, config.sampling, revision_of(config, opened)))
+    team.require_fit(prompts, config.sampling.max_tokens)
     learner = Prepare(config.objective, config.learner, config.sampling, config.policy, config.train.steps, base, checkpoint)
-    return int(crew.everyone(learner)[0])
+    return team.prepare(learner)
 
 
 @contextmanager
-def _source(config: Config, crew: "Crew", judge: Judge, prompts: Sequence[Prompt], checkpoint: Path | None, say: Say) -> "Iterator[Source]":
+def _source(
+    config: Config, team: "Team", judge: "AnyJudge", prompts: Sequence[Prompt], checkpoint: Path | None, say: Say
+) -> "Iterator[Source]":
     """Of the groups to learn from."""
     from reasoning_rl.rollout.ahead import Ahead
     from reasoning_rl.rollout.gather import Asking
@@ -211,19 +211,19 @@ def _source(config: Config, crew: "Crew", judge: Judge, prompts: Sequence[Prompt
 
     if config.train.rollouts is not None:
         by_id = {prompt.problem.id: prompt for prompt in prompts}
-        yield Stored(stored_files(config.train.rollouts), by_id, crew.local.policy.tokenizer)
+        yield Stored(stored_files(config.train.rollouts), by_id, team.tokenizer)
         return
-    asking = Asking(prompts, crew, judge, config.sampling, config.seed if config.train.seed is None else config.train.seed)
+    asking = Asking(prompts, team, judge, config.sampling, config.seed if config.train.seed is None else config.train.seed)
     if not config.train.off_policy_steps:
         yield asking
         return
-    if not crew.apart:
+    if not team.apart:
         say(
             "train.off_policy_steps: this engine can't sample while the learner works, so it samples before each update and saves no time; "
-            "vLLM on a GPU with sampling.vllm.sleep=false shares the GPU with it"
+            "vLLM on a GPU with sampling.vllm.sleep=false shares the GPU with it, and samplers of a cluster have their own"
         )
     state = load_state(checkpoint) if checkpoint else {}
-    with Ahead(asking, config.train.steps, apart=crew.apart, state=state) as ahead:
+    with Ahead(asking, config.train.steps, config.train.off_policy_steps, apart=team.apart, state=state) as ahead:
         yield ahead
 
 
@@ -233,7 +233,7 @@ def _require_sound_answers(config: Config, objective: "Objective") -> None:
     from reasoning_rl.rollout.stored import refuse_unfit, stored_files
 
     if config.train.off_policy_steps:
-        refuse_uncorrected(objective, config.learner)
+        refuse_uncorrected(objective, config.learner, config.train.off_policy_steps)
     place = config.train.rollouts
     if place is None:
         return

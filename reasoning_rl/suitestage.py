@@ -30,14 +30,14 @@ from reasoning_rl.probestage import Probing
 from reasoning_rl.progress import Progress
 from reasoning_rl.recipes import model_name
 from reasoning_rl.records import Completion, Problem, Prompt
-from reasoning_rl.rollout.judge import Judge
+from reasoning_rl.rollout.groups import Judges
 from reasoning_rl.stages import base_policy, prepared, revision_of, sayer, weights_of
+from reasoning_rl.workplace import connected, judge_of, team_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from reasoning_rl.learner.crew import Crew
-    from reasoning_rl.rollout.engine import SharedEngine
+    from reasoning_rl.learner.team import Team
 
 
 class Taker(NamedTuple):
@@ -134,18 +134,16 @@ def run_suites(config: Config, *, model: str | None, console: Console) -> None:
     RunError when the run has nothing to evaluate; what failed of a suite is raised when all others are done. Reports that are there
     already for the same weights, problems and settings are kept.
     """
-    from reasoning_rl.learner.crew import Crew
-
     suites, failures = find_suites(config.eval), Failures()
     if not model:
         runfolder.require_base(config)
-    with runfolder.alone(config), Crew(config.learner.processes) as crew:
+    with runfolder.alone(config), connected(config), team_of(config) as team:
         policies = {model_name(model): model} if model else runfolder.policies(config, sayer(console))
         if not model:
             prepared(config, console)
-            policies["base"] = base_policy(config, crew, console)  # made again where the cache was emptied
+            policies["base"] = base_policy(config, team, console)  # made again where the cache was emptied
         exams = _exams(config, suites, [_taker(config, name, source, own=not model) for name, source in policies.items()], failures)
-        _sit_all(exams, crew, failures, console)
+        _sit_all(exams, team, failures, console)
         _show(exams, console)
     failures.tell()
 
@@ -180,7 +178,7 @@ def _template(config: Config, suite: Suite, taker: Taker, tokenizer: "PreTrained
     return find_template(config.data.template, chat) if taker.own else message(suite, chat)
 
 
-def _sit_all(exams: Sequence[Exam], crew: "Crew", failures: Failures, console: Console) -> None:
+def _sit_all(exams: Sequence[Exam], team: "Team", failures: Failures, console: Console) -> None:
     """Those whose reports are not there yet, each policy loaded once. Problems are read first: what is missing is known at once."""
     from reasoning_rl.learner.worker import Open
 
@@ -195,9 +193,9 @@ def _sit_all(exams: Sequence[Exam], crew: "Crew", failures: Failures, console: C
     for taker, sat in groupby((exam for exam in todo if exam.suite.name in problems), key=lambda exam: exam.taker):
         for number, exam in enumerate(sat):
             if number == 0:
-                crew.everyone(Open(taker.source, exam.config.policy, exam.config.sampling, taker.revision))
+                team.open(Open(taker.source, exam.config.policy, exam.config.sampling, taker.revision))
             with failures.noted(exam.suite):
-                _sit(exam, problems[exam.suite.name], crew, console)
+                _sit(exam, problems[exam.suite.name], team, console)
 
 
 def _said_done(exam: Exam, console: Console) -> bool:
@@ -207,15 +205,15 @@ def _said_done(exam: Exam, console: Console) -> bool:
     return done
 
 
-def _sit(exam: Exam, problems: Sequence[Problem], crew: "Crew", console: Console) -> None:
-    config, policy = exam.config, crew.local.policy
-    prompts = _prompts(exam.template, problems[: config.eval.limit], policy.tokenizer)
-    tokens = tokens_left(exam, prompts, policy.context)
-    _require_fit(crew.local.engine, prompts, tokens)
-    with Judge(exam.rewards, config.judge) as judge:
+def _sit(exam: Exam, problems: Sequence[Problem], team: "Team", console: Console) -> None:
+    config = exam.config
+    prompts = _prompts(exam.template, problems[: config.eval.limit], team.tokenizer)
+    tokens = tokens_left(exam, prompts, team.context)
+    _require_fit(team, prompts, tokens)
+    with judge_of(config, exam.rewards) as judge:
         if not exam.is_reported():
-            _report(exam, problems, prompts, tokens, crew, judge, console)
-        exam.probing.run(crew, judge, exam.template, [prompt.problem for prompt in prompts], tokens, console)
+            _report(exam, problems, prompts, tokens, team, judge, console)
+        exam.probing.run(team, judge, exam.template, [prompt.problem for prompt in prompts], tokens, console)
 
 
 def tokens_left(exam: Exam, prompts: Sequence[Prompt], context: int) -> int:
@@ -226,19 +224,26 @@ def tokens_left(exam: Exam, prompts: Sequence[Prompt], context: int) -> int:
 
 
 def _report(
-    exam: Exam, problems: Sequence[Problem], prompts: Sequence[Prompt], tokens: int, crew: "Crew", judge: Judge, console: Console
+    exam: Exam, problems: Sequence[Problem], prompts: Sequence[Prompt], tokens: int, team: "Team", judge: Judges, console: Console
 ) -> None:
     config = exam.config
     say_replaced(exam.folder, console)
     with Progress(console, len(prompts)) as progress:
         progress.phase(f"{exam.suite.name} {exam.taker.name}")
         facts = exam.facts | _found(exam, problems, prompts, tokens, refused_golds(judge, exam.template, prompts))
-        commit = getattr(crew.local.policy.model.config, "_commit_hash", None)  # of a model from the hub
+        commit = commit_of(exam.taker.source, exam.taker.revision)
         evaluate(
-            crew, prompts, judge, config.eval, folder=exam.folder, name=exam.taker.name, max_tokens=tokens, seed=config.seed,
+            team, prompts, judge, config.eval, folder=exam.folder, name=exam.taker.name, max_tokens=tokens, seed=config.seed,
             stop=tuple(config.sampling.stop), facts=facts | ({"policy_commit": commit} if commit else {}), on_progress=progress.at,
         )  # fmt: skip
     sayer(console)(f"wrote {exam.folder}")
+
+
+def commit_of(model: str, revision: str | None) -> str | None:
+    """That a model of the hub was read at; None for a folder."""
+    from transformers import AutoConfig
+
+    return getattr(AutoConfig.from_pretrained(model, revision=revision or "main"), "_commit_hash", None)
 
 
 def _prompts(template: Template, problems: Sequence[Problem], tokenizer: "PreTrainedTokenizerBase") -> list[Prompt]:
@@ -248,14 +253,14 @@ def _prompts(template: Template, problems: Sequence[Problem], tokenizer: "PreTra
     return [Prompt(problem, text, tuple(row)) for problem, text, row in zip(problems, texts, ids, strict=True)]
 
 
-def _require_fit(engine: "SharedEngine", prompts: Sequence[Prompt], max_tokens: int) -> None:
+def _require_fit(team: "Team", prompts: Sequence[Prompt], max_tokens: int) -> None:
     try:
-        engine.require_fit(prompts, max_tokens)
+        team.require_fit(prompts, max_tokens)
     except EngineError as failure:
         raise EngineError(f"{str(failure).partition('; lower')[0]}; lower eval.max_tokens, or leave the suite out") from failure
 
 
-def refused_golds(judge: Judge, template: Template, prompts: Sequence[Prompt]) -> dict[str, str]:
+def refused_golds(judge: Judges, template: Template, prompts: Sequence[Prompt]) -> dict[str, str]:
     """Problems whose gold, given as the answer in the form that is asked for, their own verifier calls wrong, with its reason."""
     golds = [(Completion(template.complete("", prompt.problem.gold), ()), prompt.problem) for prompt in prompts]
     verdicts = zip(prompts, judge.judge(golds), strict=True)

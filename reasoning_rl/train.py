@@ -11,14 +11,13 @@ from reasoning_rl.config import Config
 from reasoning_rl.errors import EngineDied, StorageError
 from reasoning_rl.eval.evaluate import quick
 from reasoning_rl.journal import Journal, metrics_rows, require_rows
-from reasoning_rl.learner.checkpoint import checkpoints, save_checkpoint, step_of
-from reasoning_rl.learner.crew import Crew
+from reasoning_rl.learner.checkpoint import checkpoints, step_of
 from reasoning_rl.learner.guards import Guards
 from reasoning_rl.learner.memory import peak_memory
 from reasoning_rl.learner.mismatch import Watch
 from reasoning_rl.learner.offenders import Skipped
 from reasoning_rl.learner.retention import Retention, is_due
-from reasoning_rl.learner.worker import Update
+from reasoning_rl.learner.team import Team
 from reasoning_rl.objectives import build, reckoned_with
 from reasoning_rl.progress import Progress
 from reasoning_rl.records import Group, Prompt, Sample
@@ -31,11 +30,11 @@ from reasoning_rl.signals import finishing
 
 @dataclass
 class Loop:
-    """Everything a step needs. The crew samples and learns; it holds the policy."""
+    """Everything a step needs. The team samples and learns; it holds the policy."""
 
     config: Config
     claim: Claim
-    crew: Crew
+    team: Team
     judge: Judges
     journal: Journal
     progress: Progress
@@ -90,18 +89,18 @@ class Loop:
             raise
         with clock.phase("learn"):
             learned, credit = self._learn(gathered, step)
-        metrics = {**measured(gathered.groups), **gathered.metrics, **learned, **spent(gathered, clock), **peak_memory(self.crew)}
+        around = {**spent(gathered, clock), **peak_memory(self.team), **self.team.metrics()}
+        metrics = {**measured(gathered.groups), **gathered.metrics, **learned, **around}
         metrics |= self._watch.look(step + 1, metrics)
         self._record(step + 1, gathered.groups, credit, {**metrics, **self._guards.look(step + 1, metrics)})
 
     def _learn(self, gathered: Gathered, step: int) -> tuple[dict[str, float], list[list[float]]]:
         """The update; what it says of itself, and what each answer was worth to it."""
         by_step = "steps" in self._objective.needs
-        kept = with_steps(gathered.kept, self.crew.local.policy.tokenizer) if by_step else gathered.kept
+        kept = with_steps(gathered.kept, self.team.tokenizer) if by_step else gathered.kept
         cut = parts(kept, self.config.learner.minibatches)
         batches = [self._objective.arrange(part) for part in cut]
-        update = Update(batches, step)
-        learned = self.crew.everyone(update, mine=replace(update, settle=self.source.settle))[0]
+        learned = self.team.update(batches, step, self.source.settle)
         if learned.skipped:
             self.claim.require()
             rows = {row for skipped in learned.skipped for row in _in_step(skipped, cut)}
@@ -129,9 +128,9 @@ class Loop:
     def _save(self, done: int) -> None:
         """Where it is not there already."""
         self.claim.require()
-        worker, folder = self.crew.local, self.config.folder / "checkpoints"
+        folder = self.config.folder / "checkpoints"
         if done not in map(step_of, checkpoints(folder)):
-            save_checkpoint(folder, done, worker.policy, {**worker.learner.state(), **self.source.state()})
+            self.team.save(folder, done, self.source.state())
         self._retention.prune()
 
     def _rescue(self, done: int) -> None:
@@ -150,7 +149,7 @@ class Loop:
             return {}
         self.progress.phase("eval")
         asked = draws(self.config.sampling, self.config.seed, "held-out")
-        return quick(self.crew, self.held_out[: train.eval_problems], self.judge, replace(asked, n=4))
+        return quick(self.team, self.held_out[: train.eval_problems], self.judge, replace(asked, n=4))
 
 
 def parts(groups: Sequence[Group], count: int) -> list[Sequence[Group]]:

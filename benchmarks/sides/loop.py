@@ -23,6 +23,7 @@ def config_of(options: argparse.Namespace, runs: str) -> Config:
 
 def ours(turns: Turns, options: argparse.Namespace) -> None:
     """As the stage `train` does it, from a policy that is there."""
+    from reasoning_rl.claim import claimed
     from reasoning_rl.data.store import load_prompts
     from reasoning_rl.journal import Journal
     from reasoning_rl.learner.crew import Crew
@@ -34,13 +35,13 @@ def ours(turns: Turns, options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as runs:
         config = config_of(options, runs)
         prompts = load_prompts(options.run / "data", "train")
-        with Judge(config.rewards, config.judge) as judge, Crew(config.learner.processes) as crew, Journal(config.folder) as journal:
-            crew.everyone(Open(options.model, config.policy, config.sampling))
-            crew.local.engine.require_fit(prompts, config.sampling.max_tokens)
-            learner = Prepare(config.objective, config.learner, config.sampling, config.policy, config.train.steps, options.model)
-            crew.everyone(learner)
+        judge, crew, journal = Judge(config.rewards, config.judge), Crew(config.learner.processes), Journal(config.folder)
+        with claimed(config.folder) as claim, judge, crew, journal:
+            crew.open(Open(options.model, config.policy, config.sampling))
+            crew.require_fit(prompts, config.sampling.max_tokens)
+            crew.prepare(Prepare(config.objective, config.learner, config.sampling, config.policy, config.train.steps, options.model))
             source = Asking(prompts, crew, judge, config.sampling, seed_of(config))
-            loop = Loop(config, crew, judge, journal, Reporter(turns), source, held_out=())
+            loop = Loop(config, claim, crew, judge, journal, Reporter(turns), source, held_out=())
             turns.begin()
             loop.run(0)
 

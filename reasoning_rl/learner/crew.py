@@ -1,13 +1,13 @@
-"""Workers that hold the same policy: one in process, the others in processes of one thread each.
+"""A team on one machine, of workers that hold the same policy: one in process, the others in processes of one thread each.
 
-The loop talks to one object whether there is one worker or several. Sampling is dealt out by prompts, learning by groups; gradients are
+Sampling is dealt out by prompts, learning by groups; gradients are
 summed over workers by torch.distributed, so all of them take the same step. On two cores, two workers of one thread are faster than one
 worker with two threads.
 """
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import wait
@@ -17,22 +17,28 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from reasoning_rl.errors import EngineError, ReasoningRLError
-from reasoning_rl.learner.process import Other, UnforeseenError
-from reasoning_rl.records import Completion, Prompt
+from reasoning_rl.config import PolicyConfig
+from reasoning_rl.errors import ConfigError, EngineError, ReasoningRLError
+from reasoning_rl.learner.failures import UnforeseenError
+from reasoning_rl.learner.memory import PeakMemory
+from reasoning_rl.learner.process import Other
+from reasoning_rl.policy.policy import device_of
+from reasoning_rl.records import Completion, Prompt, Sample
 from reasoning_rl.rollout.engine import OnFinished, Sampling, renumbered
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
 
-    from reasoning_rl.learner.worker import Worker
+    from reasoning_rl.learner.learner import Learned
+    from reasoning_rl.learner.worker import Open, Prepare, Warm, Worker
 
 _LAST_WORDS_S = 1.0
 """How long a worker that broke off a collective is given to say why."""
 
 
 class Crew:
-    """`processes` workers under one roof; also an Engine. Close it, or use it as a context manager. After EngineDied, make another."""
+    """`processes` workers under one roof: a Team. Close it, or use it as a context manager. After EngineDied, make another."""
 
     def __init__(self, processes: int = 1) -> None:
         self._others: list[Other] = []
@@ -48,14 +54,14 @@ class Crew:
 
     def _started(self, processes: int) -> "Worker":
         """The worker of this process, when the others have started too."""
-        from reasoning_rl.learner.worker import Worker
+        from reasoning_rl.learner.worker import one_of
 
         with _one_thread_each():
             for rank in range(1, processes):
                 self._others.append(Other(rank, processes, self._folder.name))
             for other in self._others:
                 other.receive()
-        return Worker(0, processes, Path(self._folder.name) / "rendezvous")
+        return one_of(0, processes, Path(self._folder.name))
 
     @property
     def size(self) -> int:
@@ -65,6 +71,56 @@ class Crew:
     def apart(self) -> bool:
         """See SharedEngine."""
         return self.local.engine.apart
+
+    @property
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
+        """See Team."""
+        return self.local.policy.tokenizer
+
+    @property
+    def context(self) -> int:
+        """See Team."""
+        return self.local.policy.context
+
+    def warm(self, work: "Warm", on_step: Callable[[int, float], None]) -> None:
+        """See Team."""
+        self._require_cpu(work.policy)
+        self.everyone(work, mine=replace(work, on_step=on_step))
+
+    def open(self, work: "Open") -> None:
+        """See Team."""
+        self._require_cpu(work.config)
+        self.everyone(work)
+
+    def prepare(self, work: "Prepare") -> int:
+        """See Team."""
+        return int(self.everyone(work)[0])
+
+    def update(self, batches: Sequence[Sequence[Sample]], step: int, settle: Callable[[], None]) -> "Learned":
+        """See Team."""
+        from reasoning_rl.learner.worker import Update
+
+        work = Update(batches, step)
+        learned: Learned = self.everyone(work, mine=replace(work, settle=settle))[0]
+        return learned
+
+    def save(self, folder: Path, step: int, state: Mapping[str, Any]) -> None:
+        """See Team."""
+        from reasoning_rl.learner.worker import Save
+
+        self.everyone(Save(folder, step), mine=Save(folder, step, state))
+
+    def peaks(self) -> list[tuple[int, int]]:
+        """See Team."""
+        return self.everyone(PeakMemory())
+
+    def metrics(self) -> dict[str, float]:
+        """See Team. The learner's say it all."""
+        return {}
+
+    def require_fit(self, prompts: Sequence[Prompt], max_tokens: int) -> None:
+        """See SharedEngine."""
+        self.local.engine.require_fit(prompts, max_tokens)
 
     def everyone(self, work: "Callable[[Worker], Any]", *, mine: "Callable[[Worker], Any] | None" = None) -> list[Any]:
         """Let every worker do the same; `work` must be picklable, `mine` is done here in its stead."""
@@ -120,6 +176,10 @@ class Crew:
         from reasoning_rl.learner.worker import LoadWeights
 
         self.everyone(LoadWeights(dict(named_tensors), version))
+
+    def _require_cpu(self, config: PolicyConfig) -> None:
+        if self._others and device_of(config).type != "cpu":
+            raise ConfigError(f"learner.processes: {self.size} share the cores of a CPU; with a GPU it is 1, and a cluster takes more")
 
     def _watched(self, on_finished: OnFinished | None) -> OnFinished | None:
         """Looks after the others with every answer: the last may take long, and would be for nothing."""

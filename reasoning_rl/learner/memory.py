@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reasoning_rl.learner.crew import Crew
+    from reasoning_rl.learner.team import Team
     from reasoning_rl.learner.worker import Worker
 
 MIB = 2**20
@@ -19,18 +19,18 @@ _STATUS = Path("/proc/self/status")
 class PeakMemory:
     """The most that a worker's process has held so far: bytes of resident memory, and of the GPU's (0 without one)."""
 
-    def __call__(self, worker: "Worker") -> tuple[int, int]:  # noqa: ARG002  # work is given the worker it is done by
+    def __call__(self, worker: "Worker | None" = None) -> tuple[int, int]:  # noqa: ARG002  # work is given the worker it is done by
         import torch
 
         return peak_resident_bytes(), torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else 0
 
 
-def peak_memory(crew: "Crew") -> dict[str, float]:
-    """`memory/peak_mib`, and `memory/peak_gpu_mib` where a GPU is used: the peaks of all processes of the crew, added up.
+def peak_memory(team: "Team") -> dict[str, float]:
+    """`memory/peak_mib`, and `memory/peak_gpu_mib` where a GPU is used: the peaks of all processes of the team, added up.
 
     Processes need not peak at the same time, and pages they share count in each, so that the sum is an upper bound.
     """
-    resident, gpu = (sum(column) / MIB for column in zip(*crew.everyone(PeakMemory()), strict=True))
+    resident, gpu = (sum(column) / MIB for column in zip(*team.peaks(), strict=True))
     return {"memory/peak_mib": resident} | ({"memory/peak_gpu_mib": gpu} if gpu else {})
 
 

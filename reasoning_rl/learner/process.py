@@ -4,15 +4,14 @@ import multiprocessing
 import os
 import signal
 import threading
-import traceback
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NoReturn
 
-from reasoning_rl.errors import EngineDied, EngineError, ReasoningRLError, first_line, is_out_of_memory
+from reasoning_rl.errors import EngineDied
+from reasoning_rl.learner.failures import Failed, attempted
 from reasoning_rl.signals import ignoring_interrupts
 
 _PATIENCE_S = 5.0
@@ -20,18 +19,6 @@ _PATIENCE_S = 5.0
 _LAST_BREATH_S = 1.0
 """Between the end of its pipe and its exit code."""
 _SIGNALS = {number.value: number.name for number in signal.Signals}
-
-
-class UnforeseenError(EngineError):
-    """An exception of another process that is none of ours. From a collective, it may be the echo of what happened elsewhere."""
-
-
-@dataclass(frozen=True)
-class _Failed:
-    """An exception of another process: itself if it is ours, since others may not survive the journey, and its traceback."""
-
-    error: Exception | None
-    text: str
 
 
 class Other:
@@ -65,8 +52,8 @@ class Other:
             result = self.pipe.recv()
         except (EOFError, OSError) as failure:
             raise self._death() from failure
-        if isinstance(result, _Failed):
-            self._said = result.error or UnforeseenError(f"in a worker process: {result.text}")
+        if isinstance(result, Failed):
+            self._said = result.told("a worker process")
             raise self._said
         return result
 
@@ -114,23 +101,20 @@ def _ending(exit_code: int | None) -> str:
 
 def _serve(rank: int, size: int, folder: str, pipe: Any) -> None:
     """The life of another process: do what comes through the pipe until it closes."""
-    from reasoning_rl.learner.worker import Worker
+    from reasoning_rl.learner.worker import one_of
 
     threading.Thread(target=_follow, daemon=True).start()
     pipe.send("started")
-    worker = Worker(rank, size, Path(folder) / "rendezvous")
+    worker = one_of(rank, size, Path(folder))
     while True:
         try:
             work = pipe.recv()
         except (EOFError, OSError):
             break
-        try:
-            result = work(worker)
-        except Exception as failure:  # noqa: BLE001  # whatever it is belongs to the process that asked
-            result = _Failed(_fit_to_travel(failure), traceback.format_exc())
+        result = attempted(work, worker)
         with suppress(OSError):  # the first process is gone: the next read says so
             pipe.send(result)
-        if isinstance(result, _Failed):
+        if isinstance(result, Failed):
             break  # ends this worker's side of the collectives, so that the others don't wait
     worker.close()
 
@@ -141,10 +125,3 @@ def _follow() -> None:
     assert first is not None, "this is no other's process"
     wait([first.sentinel])
     os._exit(1)
-
-
-def _fit_to_travel(failure: Exception) -> Exception | None:
-    """Ours travel as they are; torch's of memory as Python's."""
-    if isinstance(failure, ReasoningRLError):
-        return failure
-    return MemoryError(first_line(failure)) if is_out_of_memory(failure) else None
