@@ -10,6 +10,7 @@ from reasoning_rl.errors import ConfigError, StorageError
 from reasoning_rl.recipes import dump_config, load_config, preset_names, recipe_names, text
 
 GPU_RECIPES = ["gsm8k-qwen2.5-0.5b", "gsm8k-qwen2.5-1.5b", "math-qwen2.5-math-1.5b", "r1-zero-math"]
+CLUSTER_RECIPES = ["gsm8k-qwen2.5-7b-1node", "gsm8k-qwen2.5-7b-2nodes", "gsm8k-qwen2.5-7b-8nodes"]
 
 
 def written(folder: Path, content: str, name: str = "mine.yaml") -> Path:
@@ -25,7 +26,7 @@ def refusal(recipe: str | Path, *overrides: str) -> list[str]:
 
 
 def test_the_package_holds_the_promised_recipes() -> None:
-    assert recipe_names() == sorted(["cpu", "smoke", "suites", "gsm8k-tiny", "math-tiny", *GPU_RECIPES])
+    assert recipe_names() == sorted(["cpu", "smoke", "suites", "gsm8k-tiny", "math-tiny", *GPU_RECIPES, *CLUSTER_RECIPES])
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -35,7 +36,7 @@ def test_every_recipe_loads_is_called_like_itself_and_comes_back_from_its_own_du
     assert load_config(written(tmp_path, dump_config(config))) == config
 
 
-@pytest.mark.parametrize("name", GPU_RECIPES)
+@pytest.mark.parametrize("name", [*GPU_RECIPES, *CLUSTER_RECIPES])
 def test_a_gpu_recipe_names_a_model_skips_the_cold_start_and_says_that_it_was_not_run(name: str) -> None:
     config = load_config(name)
     assert config.policy.model
@@ -44,6 +45,17 @@ def test_a_gpu_recipe_names_a_model_skips_the_cold_start_and_says_that_it_was_no
     assert not config.cold_start.enabled
     source = Path(__file__).parent.parent / "reasoning_rl" / "recipes" / f"{name}.yaml"
     assert "Not run here." in source.read_text()
+
+
+@pytest.mark.parametrize(("name", "nodes"), list(zip(CLUSTER_RECIPES, (1, 2, 8), strict=True)))
+def test_a_recipe_for_nodes_of_eight_gpus_uses_all_of_them_and_corrects_for_older_answers(name: str, nodes: int) -> None:
+    config = load_config(name)
+    assert config.cluster.learners + config.cluster.samplers * config.cluster.tensor_parallel == 8 * nodes
+    assert config.train.off_policy_steps
+    assert config.objective.correction == "token"
+    weights_bytes = 16 * 7.62e9 / config.cluster.learners  # weights, gradients and moments of a 7B in float32
+    assert weights_bytes < 0.5 * 80e9
+    assert config.train.steps == 3 * (7473 // config.sampling.prompts_per_step)  # three passes over GSM8K
 
 
 def test_the_cpu_recipe_has_the_settings_that_were_seen_to_work() -> None:
