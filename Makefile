@@ -66,8 +66,9 @@ fuzz: $(VENV)/.ready-fuzz  ## look for a text that breaks the verifiers: MINUTES
 	@mkdir -p fuzz-findings && cd fuzz-findings && \
 	  ../$(BIN)/python ../tests/fuzz/fuzz_verify.py corpus -max_total_time=$$(($(MINUTES) * 60)) -timeout=10
 
-torture: $(VENV)/.ready-dev  ## kill, fill, wear out: KILLS=50 at random instants of the smoke recipe, faults, 2,000 steps, a journal of 100,000
+torture: $(VENV)/.ready-dev  ## kill, fill, wear out: KILLS=50 at random instants of the smoke recipe, 20 of a cluster, faults, 2,000 steps
 	@$(BIN)/python tests/torture/kills.py --kills $(KILLS)
+	@$(BIN)/python tests/torture/cluster_kills.py
 	@$(BIN)/python tests/torture/soak.py
 	@$(BIN)/pytest -q -s tests/torture tests/faults
 

@@ -8,7 +8,7 @@ from reasoning_rl.checksums import SUMS, changed
 from reasoning_rl.checkup.finding import METRICS, Finding, Run, counted
 from reasoning_rl.errors import first_line
 from reasoning_rl.journal import rollout_steps
-from reasoning_rl.learner.checkpoint import STATE_FILE, step_of
+from reasoning_rl.learner.checkpoint import SHARDS, STATE_FILE, step_of
 from reasoning_rl.learner.retention import best_of, is_due
 
 
@@ -155,7 +155,7 @@ def _loads(checkpoint: Path) -> bool:
     if not (checkpoint / SUMS).exists():
         return False
     sums = [line.partition("  ") for line in (checkpoint / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()]
-    files = {name: sha256 for sha256, _, name in sums if name != STATE_FILE}
+    files = {name: sha256 for sha256, _, name in sums if name.partition("/")[0] not in {STATE_FILE, SHARDS}}
     return any(name.endswith(".safetensors") for name in files) and not any(changed(checkpoint, files))
 
 

@@ -30,5 +30,8 @@ def in_turn(pieces: Sequence[MicroBatch], idle: MicroBatch, ranks: Ranks) -> Ite
 
 def idling(sample: Sample, device: torch.device) -> MicroBatch:
     """One token of a sample, which counts nothing."""
-    first = Sample(sample.prompt_ids[:1], sample.completion_ids[:1], (0.0,), 0.0, group=sample.group)
+    first = replace(
+        sample, prompt_ids=sample.prompt_ids[:1], completion_ids=sample.completion_ids[:1], advantages=(0.0,), weight=0.0,
+        sampled_logprobs=sample.sampled_logprobs[:1],
+    )  # fmt: skip
     return replace(micro_batch([first], device), idle=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from reasoning_rl.files import digest
 
-_TIMINGS = ("seconds/", "step_time", "tokens_per_second", "sample/tokens_per_second", "memory/")
+_TIMINGS = ("seconds/", "step_time", "tokens_per_second", "sample/tokens_per_second", "memory/", "cluster/")
 _OF_THE_PROCESS = ("environment.json", "resumed.jsonl")
 _QUOTE_MOMENTS = (".json", ".md", ".html")
 MOMENT = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
