@@ -254,7 +254,7 @@ def _require_libraries(config: Config) -> None:
     from reasoning_rl.rollout.engine import require_engine
 
     require_engine(config.sampling.engine)
-    optimizer_library(config.learner, device_of(config.policy).type)
+    optimizer_library(config.learner, None if config.cluster.address else device_of(config.policy).type)  # a driver needs no GPU
     if config.policy.lora is not None:
         adapter_library()
 

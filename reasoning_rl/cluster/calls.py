@@ -1,10 +1,11 @@
 """What the pool was asked for: a call for many prompts, and a task for each of them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
+from reasoning_rl.cluster.hand import Hand
 from reasoning_rl.cluster.sampler import Item
 from reasoning_rl.records import Completion, Prompt
 from reasoning_rl.rollout.engine import OnFinished, Sampling
@@ -18,6 +19,12 @@ class Edition:
     """Counts publications: two may be of one version, and differ."""
     version: int
     weights: Any
+    holders: Collection[Hand] | None = None
+    """The samplers that have these weights, where no other can get them any more."""
+
+    def suits(self, hand: Hand) -> bool:
+        """Whether this sampler can answer by these weights."""
+        return self.holders is None or hand in self.holders
 
 
 class Call:

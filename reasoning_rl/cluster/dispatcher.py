@@ -3,9 +3,8 @@
 Earlier calls go first, and a sampler answers one kind of task (weights and sampling) at a time. Everything here happens in one thread.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any
@@ -15,7 +14,7 @@ from reasoning_rl.cluster.hand import Hand, Ready
 from reasoning_rl.cluster.sampler import Answered
 from reasoning_rl.cluster.seats import Seat
 from reasoning_rl.cluster.tally import Tally
-from reasoning_rl.errors import EngineDied, EngineError, first_line
+from reasoning_rl.errors import EngineDied, EngineError, ReasoningRLError, first_line
 
 IN_A_ROW = 3
 """Deaths of a sampler without an answer in between, after which another would only die too."""
@@ -38,7 +37,7 @@ class Dispatcher:
         """A heap."""
         self._began = False
         """Whether any sampler ever did."""
-        self.error: EngineError | None = None
+        self.error: ReasoningRLError | None = None
         """What keeps it from answering anything more."""
         self.seats = [Seat(number, start(number)) for number in range(samplers)]
         for seat in self.seats:
@@ -75,17 +74,17 @@ class Dispatcher:
         self._waiting = [task for task in self._waiting if task.call is not call]
         heapify(self._waiting)
 
-    def fail(self, error: EngineError) -> None:
+    def fail(self, error: ReasoningRLError) -> None:
         """All calls there are."""
         for call in list(self._calls):
             self._fail(call, error)
 
-    def give_up(self, error: EngineError) -> None:
+    def give_up(self, error: ReasoningRLError) -> None:
         """All calls fail, those to come too."""
         self.error = error
         self.fail(error)
 
-    def _fail(self, call: Call, error: EngineError) -> None:
+    def _fail(self, call: Call, error: ReasoningRLError) -> None:
         call.fail(error)
         self.forget(call)
 
@@ -98,8 +97,14 @@ class Dispatcher:
             seat.take(task)
             shares.setdefault(seat, []).append(task)
         for seat, tasks in shares.items():
-            weights = {task.call.edition.number: task.call.edition.weights for task in tasks}
-            self._try(seat, partial(seat.hand.give, [task.item for task in tasks], weights))
+            self._send(seat, tasks)
+        if self._waiting and not any(self._waiting[0].call.edition.suits(seat.hand) for seat in self.seats):
+            version = self._waiting[0].call.edition.version
+            self.give_up(EngineDied(f"no sampler is left that has the weights of version {version}, and others can't get them any more"))
+
+    def _send(self, seat: Seat, tasks: Sequence[Task]) -> None:
+        items, weights = [task.item for task in tasks], {task.call.edition.number: task.call.edition.weights for task in tasks}
+        self._try(seat, lambda: self._heed(seat, seat.hand.give(items, weights), self._arrived))
 
     def _expect(self, seat: Seat) -> None:
         """That its sampler starts."""
@@ -127,9 +132,14 @@ class Dispatcher:
         if failure is None:
             seat.ready, self._began = future.result(), True
             self._listen(seat)
-        elif isinstance(failure, EngineError) and not isinstance(failure, EngineDied) and not self._began:
+        elif isinstance(failure, ReasoningRLError) and not isinstance(failure, EngineDied) and not self._began:
             self.give_up(failure)
         else:
+            self._died(seat, failure)
+
+    def _arrived(self, seat: Seat, future: "Future[None]") -> None:
+        """Or not, and nobody else would ever say so."""
+        if failure := future.exception():
             self._died(seat, failure)
 
     def _collected(self, seat: Seat, future: "Future[list[Answered]]") -> None:
@@ -147,7 +157,7 @@ class Dispatcher:
         call = task.call
         if call.over:
             return
-        error = answered.error if isinstance(answered.error, EngineError) else _mistake(task, answered, seat)
+        error = answered.error or _mistake(task, answered, seat)
         if error:
             self._fail(call, error)
         else:
@@ -192,8 +202,6 @@ def _hopeless(seat: Seat, tasks: list[Task], failure: BaseException) -> EngineDi
 def _mistake(task: Task, answered: Answered, seat: Seat) -> EngineError | None:
     """Something else came back than was asked for."""
     asked, wanted, version = task.call.prompts[task.index].problem.id, task.call.sampling.n, task.call.edition.version
-    if answered.error:
-        return EngineError(f"problem {asked}: sampler {seat.number} failed: {answered.error}")
     versions = {completion.policy_version for completion in answered.completions}
     if len(answered.completions) != wanted or versions != {version}:
         return EngineError(

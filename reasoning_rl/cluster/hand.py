@@ -27,8 +27,8 @@ class Hand(Protocol):
         Fails with EngineError when the engine can't be started, with EngineDied or anything else when its process is gone.
         """
 
-    def give(self, items: Sequence[Item], weights: Mapping[int, Any]) -> None:
-        """Have these answered. `weights` by edition: all that the items need, whether it has them or not."""
+    def give(self, items: Sequence[Item], weights: Mapping[int, Any]) -> "Future[None]":
+        """Have these answered; done when they have arrived. `weights` by edition: all that the items need, whether it has them or not."""
 
     def collect(self) -> "Future[list[Answered]]":
         """What it has answered since, which may be nothing; asked anew when that is there.

@@ -11,7 +11,7 @@ import contextlib
 import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -81,10 +81,8 @@ class EarlyTasks:
 
     def __init__(self, threads: ThreadPoolExecutor, settings: bytes) -> None:
         """A thread waits for each task: so many there are at a time."""
-        import ray
-
         self._threads, self._settings = threads, settings
-        self._task = ray.remote(num_cpus=0, max_retries=_RETRIES, scheduling_strategy="SPREAD")(_judged)
+        self._task = _task()
         self._unsent: list[Item] = []
         self._parts: list[Future[list[Verdict]]] = []
         self._refs: set[Any] = set()
@@ -151,6 +149,14 @@ class EarlyTasks:
         if isinstance(said, ReasoningRLError):
             raise said
         return [unpack_verdict(verdict) for verdict in said]
+
+
+@cache
+def _task() -> Any:
+    """Made once: Ray would tell the whole cluster of each, and forget none."""
+    import ray
+
+    return ray.remote(num_cpus=0, max_retries=_RETRIES, scheduling_strategy="SPREAD")(_judged)
 
 
 def _judged(settings: bytes, message: bytes) -> list[bytes] | ReasoningRLError:

@@ -1,6 +1,7 @@
 """The learners of a cluster, seen from the driver: ranks that Ray places, and that do each piece of work together."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class Learners:
 
         gather = self._config.gather if self._config.shard else None
         try:
-            address = ray.get(self._ranks[0].address.remote())
+            address = self._ranks[0].address.remote().future().result()
         except ray.exceptions.RayError as failure:
             raise EngineDied(f"{_GONE} died at its start: {cause(failure)}") from failure
         join = [rank.join.remote(Path.cwd(), address, gather, self._config.cpus_per_learner) for rank in self._ranks]
@@ -58,10 +59,13 @@ class Learners:
         return self._results([rank.do.remote(sent) for rank in self._ranks], type(work).__name__.lower(), while_waiting)
 
     def progress(self) -> tuple[int, float] | None:
-        """Of the first rank's cold start."""
+        """Of the first rank's cold start; None too where that has died, which whoever waits for its work is told."""
         import ray
 
-        heard: tuple[int, float] | None = ray.get(self._ranks[0].progress.remote())
+        try:
+            heard: tuple[int, float] | None = self._ranks[0].progress.remote().future().result()
+        except ray.exceptions.RayError:
+            return None
         return heard
 
     def nodes(self) -> list[tuple[str, list[str]]]:
@@ -69,25 +73,24 @@ class Learners:
         return [(str(node), list(gpus)) for node, gpus in self.everyone(WhereAmI())]
 
     def _results(self, refs: list[Any], asked: str, while_waiting: Callable[[], None] = lambda: None) -> list[Any]:
-        """By rank, as soon as all are there, or one has failed."""
-        import ray
+        """By rank, as soon as all are there, or one has failed.
 
-        waiting, results = {ref: rank for rank, ref in enumerate(refs)}, dict[int, Any]()
+        Waits as Python does, here as elsewhere: in Ray's own waiting, a SIGTERM would end as another exception than ours.
+        """
+        waiting, results = {ref.future(): rank for rank, ref in enumerate(refs)}, dict[int, Any]()
         while waiting:
-            for ref in ray.wait(list(waiting), timeout=_LOOK_S)[0]:
-                rank = waiting.pop(ref)
-                results[rank] = _result(ref, rank, asked)
+            for future in wait(waiting, _LOOK_S, FIRST_COMPLETED).done:
+                rank = waiting.pop(future)
+                results[rank] = _result(future, rank, asked)
             if any(isinstance(result, Exception) for result in results.values()):
                 raise self._worst(results, waiting, asked)
             while_waiting()
         return [results[rank] for rank in range(self.size)]
 
-    def _worst(self, results: Mapping[int, Any], waiting: Mapping[Any, int], asked: str) -> Exception:
+    def _worst(self, results: Mapping[int, Any], waiting: "Mapping[Future[Any], int]", asked: str) -> Exception:
         """What to tell of: deaths first, and broken collectives of others last, which have a reason that somebody knows."""
-        import ray
-
-        late, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=_LAST_WORDS_S) if waiting else ([], [])
-        said = [*results.values(), *(_result(ref, waiting[ref], asked) for ref in late)]
+        late = wait(waiting, _LAST_WORDS_S).done
+        said = [*results.values(), *(_result(future, waiting[future], asked) for future in late)]
         errors = [one for one in said if isinstance(one, Exception)]
         return min(errors, key=lambda error: (not isinstance(error, EngineDied), isinstance(error, UnforeseenError)))
 
@@ -114,28 +117,33 @@ class WhereAmI:
 
 def _placed(config: ClusterConfig, needs: Mapping[str, float]) -> Any:
     """Room for every rank, side by side as far as nodes are large enough."""
-    import ray
     from ray.util import placement_group, remove_placement_group
 
     place = placement_group([dict(needs)] * config.learners, strategy="PACK")
     try:
-        ray.get(place.ready(), timeout=config.wait_s)
-    except ray.exceptions.GetTimeoutError as failure:
+        place.ready().future().result(config.wait_s)
+    except BaseException as failure:  # Ctrl-C too: the room would be kept for nobody
         remove_placement_group(place)
-        wanted = " and ".join(f"{count:g} {name}" for name, count in needs.items())
-        raise EngineError(
-            f"cluster.learners: no room for {config.learners} of {wanted} each within cluster.wait_s ({config.wait_s:g} s); the nodes have "
-            f"{room()}"
-        ) from failure
+        if isinstance(failure, TimeoutError):
+            raise EngineError(_no_room(config, needs)) from failure
+        raise
     return place
 
 
-def _result(ref: Any, rank: int, asked: str) -> Any:
+def _no_room(config: ClusterConfig, needs: Mapping[str, float]) -> str:
+    wanted = " and ".join(f"{count:g} {name}" for name, count in needs.items())
+    return (
+        f"cluster.learners: no room for {config.learners} of {wanted} each within cluster.wait_s ({config.wait_s:g} s); the nodes have "
+        f"{room()}"
+    )
+
+
+def _result(future: "Future[Any]", rank: int, asked: str) -> Any:
     """Or the error, as an object."""
     import ray
 
     try:
-        result = ray.get(ref)
+        result = future.result()
     except ray.exceptions.RayError as failure:
         return EngineDied(f"learner rank {rank} died during {asked}: {cause(failure)}")
     return result.told(f"learner rank {rank}") if isinstance(result, Failed) else result

@@ -8,7 +8,7 @@ A thread does the dispatching; whoever calls `generate` hears of the answers in 
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -59,9 +59,12 @@ class Pool:
         finally:
             self._later(lambda: self._dispatcher.forget(call))
 
-    def publish(self, version: int, weights: Any, keep: int) -> int:
-        """Calls from now on are answered by these weights, and can ask for the last `keep` versions, this one included; their edition."""
-        return self._ask(lambda: self._publish(version, weights, keep))
+    def publish(self, version: int, weights: Any, keep: int, holders: Collection[Hand] | None = None) -> int:
+        """Calls from now on are answered by these weights, and can ask for the last `keep` versions, this one included; their edition.
+
+        `holders`: see Edition. Calls fail with EngineDied when the last of these has died.
+        """
+        return self._ask(lambda: self._publish(version, weights, keep, holders))
 
     @property
     def context(self) -> int:
@@ -72,13 +75,17 @@ class Pool:
         """See SharedEngine."""
         require_room(prompts, max_tokens, self.context)
 
-    def settle(self) -> None:
-        """Return when nothing waits and nothing is in hand, so that the samplers can be done other things with."""
-        self._when(lambda: None if self._dispatcher.busy else True)
+    def break_off(self) -> None:
+        """Have all calls there are fail with EngineError. What is in hand is let be."""
+        self._later(lambda: self._dispatcher.fail(EngineError("sampling was broken off: nobody waits for the answers any more")))
+
+    def settled(self) -> list[Hand]:
+        """The samplers that have started, when there are any, nothing waits and nothing is in hand: other things can be done with them."""
+        return self._when(lambda: None if self._dispatcher.busy else self._hands() or None)
 
     def hands(self) -> list[Hand]:
         """The samplers that have started."""
-        return self._ask(lambda: [seat.hand for seat in self._dispatcher.at_work])
+        return self._ask(self._hands)
 
     def metrics(self) -> dict[str, float]:
         """Samplers at work now, and since the last time: deaths, prompts handed out again, seconds, and the share of idle time."""
@@ -102,13 +109,16 @@ class Pool:
         self._dispatcher.add(call)
         return call
 
-    def _publish(self, version: int, weights: Any, keep: int) -> int:
+    def _publish(self, version: int, weights: Any, keep: int, holders: Collection[Hand] | None) -> int:
         self._published += 1
         self._editions.pop(version, None)
-        self._editions[version] = Edition(self._published, version, weights)
+        self._editions[version] = Edition(self._published, version, weights, holders)
         for old in list(self._editions)[:-keep]:
             del self._editions[old]
         return self._published
+
+    def _hands(self) -> list[Hand]:
+        return [seat.hand for seat in self._dispatcher.at_work]
 
     def _context(self) -> int | None:
         return min((seat.ready.context for seat in self._dispatcher.at_work if seat.ready), default=None)
@@ -142,10 +152,7 @@ class Pool:
             return
         self._started.set_result(dispatcher)
         while not (self._closed and self._events.empty()):
-            try:
-                self._next(dispatcher)
-            except Exception as failure:  # noqa: BLE001  # whoever waits has to know
-                dispatcher.give_up(EngineDied(f"handing out prompts broke down: {type(failure).__name__}: {first_line(failure)}"))
+            self._next(dispatcher)
         dispatcher.close()
         self._look(dispatcher)
 
@@ -162,9 +169,11 @@ class Pool:
         self._tally.pass_time(now, len(at_work), sum(seat.idle for seat in at_work))
         if at_work:
             self._alone_since = now
-        for event in events:
-            event()
-        dispatcher.hand_out()
+        for event in (*events, dispatcher.hand_out):
+            try:
+                event()
+            except Exception as failure:  # noqa: BLE001  # whoever waits has to know, and the other events have people waiting too
+                dispatcher.give_up(EngineDied(f"handing out prompts broke down: {type(failure).__name__}: {first_line(failure)}"))
         self._look(dispatcher)
 
     def _look(self, dispatcher: Dispatcher) -> None:
@@ -199,5 +208,5 @@ class Pool:
 def _resolve(answer: "Future[T]", question: Callable[[], T]) -> None:
     try:
         answer.set_result(question())
-    except EngineError as failure:
+    except Exception as failure:  # noqa: BLE001  # it belongs to whoever asked
         answer.set_exception(failure)

@@ -97,9 +97,9 @@ class RemoteSampler:
         """See Hand."""
         return self._future(self.process.ready.remote())
 
-    def give(self, items: Sequence[Item], weights: Mapping[int, Any]) -> None:
+    def give(self, items: Sequence[Item], weights: Mapping[int, Any]) -> "Future[None]":
         """See Hand."""
-        self.process.give.remote(items, weights)
+        return self._future(self.process.give.remote(items, weights))
 
     def collect(self) -> "Future[list[Answered]]":
         """See Hand."""

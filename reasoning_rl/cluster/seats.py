@@ -33,7 +33,7 @@ class Seat:
     def can_take(self, task: Task, rows: int) -> bool:
         """One that works on something else would keep it waiting for the longest of those answers, while another gets free."""
         if not self.tasks:
-            return self.ready is not None
+            return self.ready is not None and task.call.edition.suits(self.hand)
         return self._kind == task.kind and self.answers + task.call.sampling.n <= rows
 
     def rank(self, task: Task) -> tuple[int, bool, int]:

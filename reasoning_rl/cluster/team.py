@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
+from reasoning_rl.cluster.hand import Hand
 from reasoning_rl.cluster.learners import Learners
 from reasoning_rl.cluster.pool import Pool
 from reasoning_rl.cluster.publishing import Meet, Publish, Send, Transferred
@@ -23,7 +24,7 @@ from reasoning_rl.cluster.transfer import chosen
 from reasoning_rl.cluster.weights import Weights, put
 from reasoning_rl.config import Config, PolicyConfig
 from reasoning_rl.data.tokenizer import load_tokenizer
-from reasoning_rl.errors import EngineError
+from reasoning_rl.errors import EngineDied, EngineError
 from reasoning_rl.learner.memory import PeakMemory
 from reasoning_rl.learner.worker import Open, Prepare, Save, Update, Warm
 from reasoning_rl.records import Completion, Prompt, Sample
@@ -50,6 +51,7 @@ class ClusterTeam:
         self._learners: Learners | None = None
         self._pool: Pool | None = None
         self._opened: Open | None = None
+        self._tokenizer: PreTrainedTokenizerBase | None = None
         self._version = 0
         self._met: list[RemoteSampler] = []
         """Samplers that weights go to directly."""
@@ -67,8 +69,8 @@ class ClusterTeam:
     @property
     def tokenizer(self) -> "PreTrainedTokenizerBase":
         """See Team."""
-        assert self._opened is not None
-        return load_tokenizer(self._opened.model, self._opened.revision)
+        assert self._tokenizer is not None
+        return self._tokenizer
 
     @property
     def context(self) -> int:
@@ -93,6 +95,7 @@ class ClusterTeam:
         if self._pool:
             self._pool.close()
         self._opened, self._version = work, 0
+        self._tokenizer = load_tokenizer(work.model, work.revision)
         cluster, places = self._cluster, self._places()
         start = Start(work, Path.cwd(), cluster.cpus_per_sampler, cluster.tensor_parallel, self._way)
         needs = {"CPU": 0 if places else cluster.cpus_per_sampler, "GPU": cluster.tensor_parallel if self._gpus and not places else 0}
@@ -143,6 +146,11 @@ class ClusterTeam:
         """An engine of the present version, whichever is published later; None where samplers hold but one."""
         return Pinned(self._samplers, self._version) if self._way == "object_store" else None
 
+    def break_off(self) -> None:
+        """See Interruptible. Samplers of a lost node may wait for the room of the very learners that are to be closed next."""
+        if self._pool:
+            self._pool.break_off()
+
     def load_weights(self, named_tensors: "Iterable[tuple[str, Tensor]]", version: int) -> None:
         """See Engine."""
         self._distribute(put(named_tensors, version))
@@ -160,12 +168,12 @@ class ClusterTeam:
         if self.apart or not self._gpus:
             return []
         width = self._cluster.tensor_parallel
-        ranks = self._learning().nodes()
+        ranks = sorted(self._learning().nodes())  # Ray deals ranks to nodes in an order of its own
         places = [_place(ranks[start : start + width]) for start in range(0, len(ranks), width)]
         return places[: self._cluster.samplers]
 
     def _hands(self) -> list[RemoteSampler]:
-        return [hand for hand in self._samplers.hands() if isinstance(hand, RemoteSampler)]
+        return _remote(self._samplers.hands())
 
     @property
     def _samplers(self) -> Pool:
@@ -195,9 +203,8 @@ class ClusterTeam:
 
     def _transfer(self, version: int) -> None:
         """Into all samplers, from GPU to GPU, while none of them is at work."""
-        self._samplers.settle()
-        self._meet(self._hands())
-        edition = self._samplers.publish(version, Transferred(version), keep=1)
+        self._meet(_remote(self._samplers.settled()))
+        edition = self._samplers.publish(version, Transferred(version), keep=1, holders=self._met)
         _all_of(hand.expect(edition) for hand in self._met)
         self._learning().everyone(Send(version))
         self._version = version
@@ -235,10 +242,14 @@ class Pinned(Engine):
         """The team's to do."""
 
 
+def _remote(hands: Iterable[Hand]) -> list[RemoteSampler]:
+    return [hand for hand in hands if isinstance(hand, RemoteSampler)]
+
+
 def _all_of(futures: Iterable[Future[T]]) -> list[T]:
-    """The results of those whose process is alive; the pool sees to the others."""
+    """The results of those whose process is alive; the pool sees to the others. Raises what one that is alive has to say."""
     asked = list(futures)
-    return [future.result() for future in asked if future.exception() is None]
+    return [future.result() for future in asked if not isinstance(future.exception(), EngineDied)]
 
 
 def _place(ranks: Sequence[tuple[str, list[str]]]) -> Place:

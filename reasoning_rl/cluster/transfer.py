@@ -13,7 +13,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from reasoning_rl.errors import ConfigError
+from reasoning_rl.cluster.deaths import cause
+from reasoning_rl.errors import ConfigError, EngineDied
 from reasoning_rl.learner.failures import Failed
 from reasoning_rl.rollout.tensor_sums import tensor_sum
 
@@ -136,9 +137,13 @@ def _init_info(way: str, rank: int, world: int) -> Any:
 
 
 def _wait(refs: list[Any]) -> None:
-    """For all; the error of the first that failed."""
+    """For all; the error of the first that failed, EngineDied where one is gone."""
     import ray
 
-    for result in ray.get(refs):
+    try:
+        results = ray.get(refs)
+    except ray.exceptions.RayError as failure:
+        raise EngineDied(f"a sampler died while weights were transferred: {cause(failure)}") from failure
+    for result in results:
         if isinstance(result, Failed):
             raise result.told("a sampler")

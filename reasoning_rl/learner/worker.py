@@ -77,7 +77,7 @@ class Worker:
     def _gathered(self, policy: Policy) -> torch.dtype | None:
         """Type in which weights are gathered; None for their own."""
         if self._gather == "auto":
-            return policy.autocast if torch.cuda.is_available() else None
+            return policy.autocast if self.ranks.mesh and self.ranks.mesh.device_type == "cuda" else None
         return torch.bfloat16 if self._gather == "bfloat16" else None
 
     def let_go(self) -> None:

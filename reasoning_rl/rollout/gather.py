@@ -52,7 +52,7 @@ class Source(Protocol):
         return {}
 
     def break_off(self) -> None:
-        """Nobody waits for groups any more: if another thread is in `gather`, that ends by an EngineError when the next answer finishes."""
+        """Nobody waits for groups any more: a `gather` in another thread ends by an EngineError, at the next answer if not before."""
         return
 
 
@@ -62,6 +62,14 @@ class Pinnable(Protocol):
 
     def pinned(self) -> Engine | None:
         """Itself by the weights that it has now, for any thread; None where it turns out not to keep them."""
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """An engine whose answers may take long, or need what others have yet to give back."""
+
+    def break_off(self) -> None:
+        """Have all calls of `generate` end by an EngineError, whichever threads they are in."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,8 @@ class Asking(Source):
     def break_off(self) -> None:
         """See Source."""
         self.over.set()
+        if isinstance(self.engine, Interruptible):
+            self.engine.break_off()
 
     def _until_enough(self, groups: list[Group], step: int, clock: Clock) -> Gathered:
         """Dynamic sampling. DAPO, arXiv:2503.14476, §3.2, eq. 11: 0 < #right < G for every group that is learned from.

@@ -49,10 +49,12 @@ def within_reach(tensors: Mapping[str, Tensor], processes: int) -> Iterator[Mapp
     if processes == 1:
         yield tensors
         return
+    from safetensors import SafetensorError
+
     with tempfile.TemporaryDirectory(prefix="weights-", dir=_roomy(sum(tensor.nbytes for tensor in tensors.values()))) as folder:
         try:
             shared = SharedTensors(Path(folder), tensors)
-        except OSError as failure:
+        except (OSError, SafetensorError) as failure:  # the second, where the disk is full
             raise EngineError(f"weights for the processes of one vLLM can't be laid down in {folder}: {failure}") from failure
         yield shared
 

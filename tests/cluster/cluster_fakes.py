@@ -44,6 +44,8 @@ class FakeHand:
         self.weights: dict[int, Any] = {}
         self.killed = self.cut_off = False
         """`cut_off`: it is taken for dead when it is given something, and answers all the same."""
+        self.deaf = False
+        """What it is given never arrives."""
         self._death: EngineDied | None = None
         self._changing = threading.RLock()
         self._answered: set[int] = set()
@@ -60,12 +62,18 @@ class FakeHand:
             self._deliver()
         return asked
 
-    def give(self, items: Sequence[Item], weights: Mapping[int, Any]) -> None:
+    def give(self, items: Sequence[Item], weights: Mapping[int, Any]) -> "Future[None]":
         self.gifts.append(len(items))
         self.weights |= weights
         self.got.extend(items)
         if self.cut_off:
             raise EngineDied("cut off")
+        arrived: Future[None] = Future()
+        if self.deaf:
+            arrived.set_exception(EngineDied("unheard"))
+        else:
+            arrived.set_result(None)
+        return arrived
 
     def kill(self) -> None:
         self.killed = True

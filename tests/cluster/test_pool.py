@@ -164,7 +164,7 @@ def test_a_listener_that_raises_ends_its_call_and_nothing_more_of_it_is_handed_o
             asked.result()
         while scene.pool._dispatcher.busy:  # the second may have been handed out before
             scene.hands[0].answer(*scene.hands[0].pending)
-        scene.pool.settle()
+        scene.pool.settled()
         assert ids(scene.hands[0]) in (["p0"], ["p0", "p1"])
 
 
@@ -172,13 +172,12 @@ def test_it_is_settled_when_nothing_is_in_hand() -> None:
     with stage(1) as scene, ThreadPoolExecutor(1) as thread:
         scene.asked(prompts_of(2))
         until(lambda: len(scene.hands[0].got) == 2)
-        settled = thread.submit(scene.pool.settle)
+        settled = thread.submit(scene.pool.settled)
         scene.hands[0].answer(scene.hands[0].got[0])
         scene.pool.metrics()
         assert not settled.done()
         scene.hands[0].answer(scene.hands[0].got[1])
-        settled.result()
-        assert scene.pool.hands() == scene.hands
+        assert settled.result() == scene.hands
 
 
 def test_the_share_of_idle_time_is_that_of_all_samplers_since_the_last_time() -> None:

@@ -4,11 +4,11 @@ import random
 from dataclasses import replace
 
 import pytest
-from cluster_fakes import SAMPLING, expected, prompts_of, stage, until
+from cluster_fakes import SAMPLING, expected, ids, prompts_of, stage, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoning_rl.errors import EngineDied, EngineError
+from reasoning_rl.errors import EngineDied, EngineError, ModelError, ReasoningRLError
 
 
 @settings(max_examples=60, deadline=None)
@@ -85,7 +85,7 @@ def test_three_deaths_in_a_row_end_all_calls_with_the_reason() -> None:
         with pytest.raises(EngineDied, match="in a row"):
             scene.pool.generate(prompts_of(1), SAMPLING)
         with pytest.raises(EngineDied, match="in a row"):
-            scene.pool.settle()
+            scene.pool.settled()
     assert len(scene.hands) == 3
 
 
@@ -101,12 +101,65 @@ def test_a_prompt_that_kills_whoever_has_it_is_named() -> None:
             asked.result()
 
 
-def test_an_engine_that_cannot_be_started_fails_calls_at_once() -> None:
+@pytest.mark.parametrize("error", [EngineError("vLLM can't take this model"), ModelError("it can't take this policy")])
+def test_an_engine_that_cannot_be_started_fails_calls_at_once(error: ReasoningRLError) -> None:
     with stage(2, started=False) as scene:
         asked = scene.asked(prompts_of(1))
-        scene.hands[1].refuse(EngineError("vLLM can't take this model"))
-        with pytest.raises(EngineError, match="can't take"):
+        scene.hands[1].refuse(error)
+        with pytest.raises(type(error), match="can't take"):
             asked.result()
+    assert len(scene.hands) == 2
+
+
+def test_calls_that_are_broken_off_end_though_no_sampler_has_room() -> None:
+    with stage(1, started=False) as scene:
+        asked = scene.asked(prompts_of(2))
+        scene.pool.break_off()
+        with pytest.raises(EngineError, match="sampling was broken off"):
+            asked.result()
+        again = scene.asked(prompts_of(1))
+        scene.hands[0].start()
+        until(lambda: ids(scene.hands[0]) == ["p0"])
+        scene.hands[0].answer(*scene.hands[0].pending)
+        assert again.result() == expected(prompts_of(1), SAMPLING, 0)
+
+
+def test_prompts_that_never_arrive_are_handed_out_again() -> None:
+    with stage(1) as scene:
+        until(lambda: scene.pool.metrics()["cluster/samplers"] == 1)
+        scene.hands[0].deaf = True
+        asked = scene.asked(prompts_of(2))
+        until(lambda: len(scene.hands) == 2 and len(scene.hands[1].pending) == 2)
+        scene.hands[1].answer(*scene.hands[1].pending)
+        assert asked.result() == expected(prompts_of(2), SAMPLING, 0)
+
+
+def test_weights_that_only_some_have_are_asked_of_these_until_the_last_has_died() -> None:
+    with stage(2, rows=2) as scene:
+        until(lambda: scene.pool.metrics()["cluster/samplers"] == 2)
+        scene.pool.publish(1, "sent", keep=1, holders=[scene.hands[0]])
+        asked = scene.asked(prompts_of(2))
+        until(lambda: ids(scene.hands[0]) == ["p0"])
+        scene.hands[0].answer(*scene.hands[0].pending)
+        until(lambda: ids(scene.hands[0]) == ["p0", "p1"])
+        assert scene.hands[1].got == []
+        scene.hands[0].die()
+        with pytest.raises(EngineDied, match="no sampler is left that has the weights of version 1"):
+            asked.result()
+
+
+def test_one_event_that_fails_ends_all_calls_and_leaves_nobody_waiting() -> None:
+    def odd() -> None:
+        raise ValueError("odd")
+
+    with stage(1) as scene:
+        asked = scene.asked(prompts_of(1))
+        scene.pool._later(odd)
+        assert scene.pool.metrics()
+        with pytest.raises(EngineDied, match="handing out prompts broke down: ValueError: odd"):
+            asked.result()
+        with pytest.raises(ZeroDivisionError):
+            scene.pool._ask(lambda: 1 / 0)
 
 
 def test_no_sampler_for_longer_than_patience_fails_calls_and_those_who_ask_for_the_context() -> None:

@@ -154,6 +154,19 @@ def test_sampling_that_is_broken_off_ends_at_the_next_answer() -> None:
     assert world.done == ["finished"]
 
 
+class Breaking(Mixed):
+    """Ends by itself when it is told to."""
+
+    def break_off(self) -> None:
+        self.done.append("told")
+
+
+def test_an_engine_that_can_be_interrupted_is() -> None:
+    world = Breaking([])
+    Asking(PROMPTS, world, world, SamplingConfig(), seed=3).break_off()
+    assert world.done == ["told"]
+
+
 class Keeping(Mixed):
     """Says by which weights it is asked."""
 
