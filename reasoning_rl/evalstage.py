@@ -44,8 +44,8 @@ def run_eval(config: Config, *, model: str | None, console: Console) -> None:
     """
     if not model:
         runfolder.require_base(config)
-    judge = judge_of(config)
-    with runfolder.alone(config), connected(config), judge, team_of(config) as team:
+    judge, say = judge_of(config), sayer(console)
+    with runfolder.alone(config), connected(config, say), judge, team_of(config, say) as team:
         policies = {_label(model): model} if model else runfolder.policies(config, sayer(console))
         prepared(config, console)
         if not model:

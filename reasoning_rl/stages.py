@@ -24,7 +24,7 @@ from reasoning_rl.progress import Progress
 from reasoning_rl.records import Prompt
 from reasoning_rl.rewards.reward import check_gold
 from reasoning_rl.trackers import tracker_libraries
-from reasoning_rl.workplace import connected, judge_of, team_of
+from reasoning_rl.workplace import connected, judge_of, require_cluster, team_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +75,7 @@ def run_training(config: Config, *, resume: runfolder.Resume, console: Console) 
         if done:
             Retention(config.folder / "checkpoints", config.train, metrics_rows(config.folder)).prune()  # a kill may have come before it
         else:
-            with connected(config), judge:
+            with connected(config, sayer(console)), judge:
                 _until_trained(config, claim, judge, console)
         _end_well(config, done, sayer(console))
 
@@ -104,7 +104,7 @@ def _until_trained(config: Config, claim: Claim, judge: "AnyJudge", console: Con
 
 
 def _start(config: Config, claim: Claim, judge: "AnyJudge", console: Console) -> None:
-    with team_of(config) as team:
+    with team_of(config, sayer(console)) as team:
         base = base_policy(config, team, console)
         if not is_trained(config):
             _train(config, claim, team, judge, base, console)
@@ -254,6 +254,7 @@ def _require_libraries(config: Config) -> None:
     from reasoning_rl.rollout.engine import require_engine
 
     require_engine(config.sampling.engine)
+    require_cluster(config)
     optimizer_library(config.learner, None if config.cluster.address else device_of(config.policy).type)  # a driver needs no GPU
     if config.policy.lora is not None:
         adapter_library()

@@ -137,7 +137,8 @@ def run_suites(config: Config, *, model: str | None, console: Console) -> None:
     suites, failures = find_suites(config.eval), Failures()
     if not model:
         runfolder.require_base(config)
-    with runfolder.alone(config), connected(config), team_of(config) as team:
+    say = sayer(console)
+    with runfolder.alone(config), connected(config, say), team_of(config, say) as team:
         policies = {model_name(model): model} if model else runfolder.policies(config, sayer(console))
         if not model:
             prepared(config, console)

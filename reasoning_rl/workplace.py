@@ -1,6 +1,6 @@
 """Where the work of a run is done: in processes of this machine, or in those of a cluster. Ray is imported for a cluster alone."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,21 @@ if TYPE_CHECKING:
     AnyJudge = Judge | ClusterJudge
 
 
-def connected(config: Config) -> AbstractContextManager[None]:
+def require_cluster(config: Config) -> None:
+    """EngineError where one is asked for and can't be had."""
+    if config.cluster.address is not None:
+        from reasoning_rl.cluster.ray_session import require_cluster as required
+
+        required(config.cluster)
+
+
+def connected(config: Config, say: Callable[[str], None]) -> AbstractContextManager[None]:
     """To the cluster, if one is asked for."""
     if config.cluster.address is None:
         return nullcontext()
     from reasoning_rl.cluster.ray_session import connected as joined
 
-    return joined(config.cluster)
+    return joined(config.cluster, say)
 
 
 def judge_of(config: Config, rewards: Mapping[str, VerifierConfig] | None = None) -> "AnyJudge":
@@ -34,7 +42,7 @@ def judge_of(config: Config, rewards: Mapping[str, VerifierConfig] | None = None
 
 
 @contextmanager
-def team_of(config: Config) -> "Iterator[Team]":
+def team_of(config: Config, say: Callable[[str], None]) -> "Iterator[Team]":
     """Those who sample and learn."""
     if config.cluster.address is None:
         from reasoning_rl.learner.crew import Crew
@@ -44,5 +52,5 @@ def team_of(config: Config) -> "Iterator[Team]":
         return
     from reasoning_rl.cluster.team import ClusterTeam
 
-    with ClusterTeam(config) as team:
+    with ClusterTeam(config, say) as team:
         yield team

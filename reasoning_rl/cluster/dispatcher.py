@@ -28,9 +28,11 @@ Later = Callable[[Callable[[], None]], None]
 class Dispatcher:
     """Holds what waits and what is in hand."""
 
-    def __init__(self, start: Callable[[int], Hand], samplers: int, rows: int, tally: Tally, later: Later) -> None:
+    def __init__(
+        self, start: Callable[[int], Hand], samplers: int, rows: int, tally: Tally, later: Later, say: Callable[[str], None]
+    ) -> None:
         """`start` begins a sampler for the place of this number; `rows` are the answers that one may have in hand."""
-        self._start, self._rows, self._tally, self._later = start, rows, tally, later
+        self._start, self._rows, self._tally, self._later, self._say = start, rows, tally, later, say
         self._keys = count()
         self._calls: list[Call] = []
         self._waiting: list[Task] = []
@@ -175,6 +177,7 @@ class Dispatcher:
         if hopeless := _hopeless(seat, tasks, failure):
             self.give_up(hopeless)
             return
+        self._say(f"{first_line(failure)}. Another takes its place; {len(tasks)} prompts that it had in hand go out again")
         self._tally.replaced += 1
         self._tally.handed_again += len(tasks)
         seat.seat(self._start(seat.number))

@@ -17,20 +17,22 @@ _LAST_WORDS_S = 2.0
 """That ranks which broke off a collective are given to say why."""
 _LOOK_S = 0.5
 """Between two looks at a cold start's progress."""
+_SILENT_S = 10.0
+"""That room is waited for without a word."""
 _GONE = "a rank of the learners"
 
 
 class Learners:
     """All of them, or none: a rank that is gone takes the others' work with it."""
 
-    def __init__(self, config: ClusterConfig, *, gpus: bool) -> None:
-        """EngineError where there is no room for them within `cluster.wait_s`."""
+    def __init__(self, config: ClusterConfig, *, gpus: bool, say: Callable[[str], None] = lambda _: None) -> None:
+        """EngineError where there is no room for them within `cluster.wait_s`; `say` hears of the waiting."""
         import ray
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         self.size, self._config = config.learners, config
         needs = {"CPU": float(config.cpus_per_learner), **({"GPU": 1.0} if gpus else {})}
-        self._place = _placed(config, needs)
+        self._place = _placed(config, needs, say)
         kind = ray.remote(num_cpus=needs["CPU"], num_gpus=needs.get("GPU", 0), max_concurrency=2)(Rank)
         self._ranks = [
             kind.options(scheduling_strategy=PlacementGroupSchedulingStrategy(self._place, placement_group_bundle_index=rank)).remote(
@@ -115,27 +117,34 @@ class WhereAmI:
         return context.get_node_id(), [str(number) for number in context.get_accelerator_ids().get("GPU", [])]
 
 
-def _placed(config: ClusterConfig, needs: Mapping[str, float]) -> Any:
+def _placed(config: ClusterConfig, needs: Mapping[str, float], say: Callable[[str], None]) -> Any:
     """Room for every rank, side by side as far as nodes are large enough."""
     from ray.util import placement_group, remove_placement_group
 
     place = placement_group([dict(needs)] * config.learners, strategy="PACK")
     try:
-        place.ready().future().result(config.wait_s)
+        _wait_for(place.ready().future(), config, lambda: say(f"Waiting, up to {config.wait_s:g} s: {_lacking(config, needs)}"))
     except BaseException as failure:  # Ctrl-C too: the room would be kept for nobody
         remove_placement_group(place)
         if isinstance(failure, TimeoutError):
-            raise EngineError(_no_room(config, needs)) from failure
+            raise EngineError(f"cluster.learners: {_lacking(config, needs)}; cluster.wait_s ({config.wait_s:g} s) is over") from failure
         raise
     return place
 
 
-def _no_room(config: ClusterConfig, needs: Mapping[str, float]) -> str:
+def _wait_for(placed: "Future[Any]", config: ClusterConfig, tell: Callable[[], None]) -> None:
+    """Up to `cluster.wait_s`; not for long without a word."""
+    soon = min(_SILENT_S, config.wait_s)
+    try:
+        placed.result(soon)
+    except TimeoutError:
+        tell()
+        placed.result(config.wait_s - soon)
+
+
+def _lacking(config: ClusterConfig, needs: Mapping[str, float]) -> str:
     wanted = " and ".join(f"{count:g} {name}" for name, count in needs.items())
-    return (
-        f"cluster.learners: no room for {config.learners} of {wanted} each within cluster.wait_s ({config.wait_s:g} s); the nodes have "
-        f"{room()}"
-    )
+    return f"there is no room for {config.learners} learners of {wanted} each; the nodes have {room()}"
 
 
 def _result(future: "Future[Any]", rank: int, asked: str) -> Any:

@@ -27,10 +27,13 @@ T = TypeVar("T")
 class Pool:
     """Close it. After EngineDied, make another."""
 
-    def __init__(self, start: Callable[[int], Hand], samplers: int, *, rows: int, patience_s: float) -> None:
+    def __init__(
+        self, start: Callable[[int], Hand], samplers: int, *, rows: int, patience_s: float, say: Callable[[str], None] = lambda _: None
+    ) -> None:
         """`start` begins the sampler of a number, also in place of a dead one, and returns at once; it is called in the pool's thread.
 
-        `rows` are the answers that a sampler may have in hand. Calls fail where no sampler is there for `patience_s`.
+        `rows` are the answers that a sampler may have in hand. Calls fail where no sampler is there for `patience_s`. `say` hears
+        of deaths, in the pool's thread.
         """
         self._patience_s, self._alone_since = patience_s, time.monotonic()
         self._editions: dict[int, Edition] = {}
@@ -42,7 +45,7 @@ class Pool:
         self._closed, self._closing = False, threading.Lock()
         self._tally = Tally(time.monotonic())
         self._started: Future[Dispatcher] = Future()
-        self._thread = threading.Thread(target=self._live, args=(start, samplers, rows), name="pool", daemon=True)
+        self._thread = threading.Thread(target=self._live, args=(start, samplers, rows, say), name="pool", daemon=True)
         self._thread.start()
         self._dispatcher = self._started.result()
 
@@ -144,9 +147,9 @@ class Pool:
             self._events.put(lambda: how(answer))
         return answer.result()
 
-    def _live(self, start: Callable[[int], Hand], samplers: int, rows: int) -> None:
+    def _live(self, start: Callable[[int], Hand], samplers: int, rows: int, say: Callable[[str], None]) -> None:
         try:
-            dispatcher = Dispatcher(start, samplers, rows, self._tally, self._later)
+            dispatcher = Dispatcher(start, samplers, rows, self._tally, self._later, say)
         except Exception as failure:  # noqa: BLE001  # it belongs to whoever makes the pool
             self._started.set_exception(failure)
             return

@@ -4,41 +4,54 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from reasoning_rl.config import ClusterConfig
 from reasoning_rl.errors import EngineError, first_line
 
 RAY_HELP = "pip install 'reasoning-rl[ray]'"
+_ACCEPTED = "host:port of its head, as `ray start --head` prints it, 'auto' for one that runs here, or 'local' for one of our own"
 _ANSWERS_WITHIN_S = 10.0
 _ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
 """Of all processes in the cluster. The last hides a node's GPUs from those that were given none."""
 
 
-def require_ray(config: ClusterConfig) -> None:
-    """EngineError where the settings ask for a cluster and Ray is not installed."""
-    if config.address is not None and not find_spec("ray"):
+def require_cluster(config: ClusterConfig) -> None:
+    """EngineError where the settings ask for one, and Ray is not installed, or nobody listens at the address."""
+    address = _address(config)
+    if address is None:
+        return
+    if not find_spec("ray"):
         raise EngineError(f"cluster.address: {config.address!r} needs Ray, which is not installed; {RAY_HELP}, or take null")
+    if address not in {"local", "auto"}:
+        _require_answer(address)
+
+
+def _address(config: ClusterConfig) -> str | None:
+    return os.environ.get("RAY_ADDRESS") or config.address if config.address == "auto" else config.address
 
 
 @contextmanager
-def connected(config: ClusterConfig) -> Iterator[None]:
+def connected(config: ClusterConfig, say: Callable[[str], None] = lambda _: None) -> Iterator[None]:
     """Be the driver of a Ray cluster, if one is asked for; one that was started here ends with the context.
 
     A process that is a driver already stays one, of the same cluster. EngineError where there is none at the address.
     """
-    require_ray(config)
+    require_cluster(config)
     if config.address is None or _is_driver():
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _show_token(config)
     import ray
 
-    _join(config)
+    _join(config, say)
     try:
         yield
     finally:
@@ -47,21 +60,35 @@ def connected(config: ClusterConfig) -> Iterator[None]:
 
 
 def _is_driver() -> bool:
-    import ray
-
-    return bool(ray.is_initialized())
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
 
 
-def _join(config: ClusterConfig) -> None:
-    address = os.environ.get("RAY_ADDRESS", config.address) if config.address == "auto" else config.address
+def _show_token(config: ClusterConfig) -> None:
+    """Where there is one, `ray start` asks for it. Ray looks when it is imported; of a cluster of our own it sees to it by itself."""
+    if _address(config) != "local" and "ray" not in sys.modules and (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def _join(config: ClusterConfig, say: Callable[[str], None]) -> None:
+    address = _address(config)
+    say("Cluster: starting Ray on this machine" if address == "local" else f"Cluster: joining Ray at {address}")
     with _heard_by_us():
         if address == "local":
             _init({"address": "local", **_size(config)})
         elif address == "auto":
             _join_or_start(config)
         else:
-            _require_answer(str(address))
-            _init({"address": address})
+            _let_in(str(address))
+
+
+def _let_in(address: str) -> None:
+    try:
+        _init({"address": address})
+    except (ConnectionError, RuntimeError) as failure:
+        raise EngineError(
+            f"cluster.address: {address!r} listens, but lets no driver in ({first_line(failure)}); it should be the port of `ray start "
+            "--head`, 6379 unless told otherwise, and where that asks for a token, RAY_AUTH_MODE=token and ~/.ray/auth_token as there"
+        ) from failure
 
 
 def _join_or_start(config: ClusterConfig) -> None:
@@ -75,12 +102,13 @@ def _join_or_start(config: ClusterConfig) -> None:
 def _require_answer(address: str) -> None:
     """EngineError where nobody listens: Ray itself would try for a quarter of an hour."""
     host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise EngineError(f"cluster.address: {address!r} has no port; accepted are {_ACCEPTED}")
     try:
         socket.create_connection((host, int(port)), _ANSWERS_WITHIN_S).close()
-    except (OSError, ValueError) as failure:
+    except (OSError, OverflowError) as failure:
         raise EngineError(
-            f"cluster.address: no Ray cluster answers at {address!r} ({first_line(failure)}); accepted are host:port of its head, as `ray "
-            "start --head` prints it, 'auto' for one that runs here, and 'local' for one of our own"
+            f"cluster.address: no Ray cluster answers at {address!r} ({first_line(failure)}); accepted are {_ACCEPTED}"
         ) from failure
 
 

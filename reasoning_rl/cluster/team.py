@@ -42,9 +42,9 @@ T = TypeVar("T")
 class ClusterTeam:
     """A Team. Learners are started when there is something to learn, samplers when a policy is opened."""
 
-    def __init__(self, config: Config) -> None:
-        """For a driver that is connected to Ray."""
-        self._config, self._cluster = config, config.cluster
+    def __init__(self, config: Config, say: Callable[[str], None] = lambda _: None) -> None:
+        """For a driver that is connected to Ray. `say` hears of what takes long, and of deaths."""
+        self._config, self._cluster, self._say = config, config.cluster, say
         self._gpus = wants_gpus(config.policy)
         vllm = engine_for(config.sampling.engine, on_gpu=self._gpus) == "vllm"
         self._way = chosen(config.cluster.transfer, on_gpu=self._gpus, vllm=vllm, placement=config.cluster.placement)
@@ -99,9 +99,10 @@ class ClusterTeam:
         cluster, places = self._cluster, self._places()
         start = Start(work, Path.cwd(), cluster.cpus_per_sampler, cluster.tensor_parallel, self._way)
         needs = {"CPU": 0 if places else cluster.cpus_per_sampler, "GPU": cluster.tensor_parallel if self._gpus and not places else 0}
+        self._say(f"Cluster: starting {cluster.samplers} samplers")
         begin = partial(RemoteSampler, start, needs, places)
         self._met = []
-        self._pool = Pool(begin, cluster.samplers, rows=work.sampling.batch_rows, patience_s=cluster.wait_s)
+        self._pool = Pool(begin, cluster.samplers, rows=work.sampling.batch_rows, patience_s=cluster.wait_s, say=self._say)
         self._pool.publish(0, None, keep=1)
 
     def prepare(self, work: Prepare) -> int:
@@ -184,7 +185,8 @@ class ClusterTeam:
     def _learning(self) -> Learners:
         """The learners, started if need be."""
         if self._learners is None:
-            self._learners = Learners(self._cluster, gpus=self._gpus)
+            self._say(f"Cluster: starting {self.size} learners")
+            self._learners = Learners(self._cluster, gpus=self._gpus, say=self._say)
             self._learners.meet()
         return self._learners
 

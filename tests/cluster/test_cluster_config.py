@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from reasoning_rl import runfolder
-from reasoning_rl.cluster.ray_session import connected, require_ray
+from reasoning_rl.cluster.ray_session import connected, require_cluster
 from reasoning_rl.config import ClusterConfig
 from reasoning_rl.errors import ConfigError, EngineError
 from reasoning_rl.recipes import load_config
@@ -67,7 +67,7 @@ import sys
 from reasoning_rl.recipes import load_config
 from reasoning_rl.workplace import connected, judge_of, team_of
 config = load_config("smoke")
-with connected(config), judge_of(config), team_of(config):
+with connected(config, print), judge_of(config), team_of(config, print):
     print("ray" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "False\n"
@@ -76,14 +76,18 @@ with connected(config), judge_of(config), team_of(config):
 def test_without_ray_a_cluster_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(EngineError, match=r"cluster.address: 'auto' needs Ray, which is not installed; pip install 'reasoning-rl\[ray\]'"):
-        require_ray(ClusterConfig(address="auto"))
-    require_ray(ClusterConfig())
+        require_cluster(ClusterConfig(address="auto"))
+    require_cluster(ClusterConfig())
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nowhere"])
-def test_where_no_cluster_answers_the_address_is_named(address: str) -> None:
-    with (
-        pytest.raises(EngineError, match=f"cluster.address: no Ray cluster answers at '{address}'"),
-        connected(ClusterConfig(address=address)),
-    ):
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:1", "no Ray cluster answers at '127.0.0.1:1'"),
+        ("ray://127.0.0.1:1", "no Ray cluster answers at 'ray://127.0.0.1:1'"),
+        ("nowhere", "'nowhere' has no port"),
+    ],
+)
+def test_where_no_cluster_answers_the_address_is_named(address: str, said: str) -> None:
+    with pytest.raises(EngineError, match=f"cluster.address: {said}"), connected(ClusterConfig(address=address)):
         pass

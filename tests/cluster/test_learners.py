@@ -54,9 +54,10 @@ def test_a_sigterm_while_ranks_work_is_heard_at_once_and_for_what_it_is() -> Non
 
 
 def test_ranks_that_find_no_room_say_what_there_is_and_keep_none() -> None:
-    with pytest.raises(
-        EngineError, match=rf"no room for 2 of {CORES} CPU each within cluster.wait_s \(0.5 s\); the nodes have {CORES} CPUs"
-    ):
-        Learners(ClusterConfig(address="auto", learners=2, cpus_per_learner=CORES, wait_s=0.5), gpus=False)
+    heard: list[str] = []
+    lacking = rf"there is no room for 2 learners of {CORES} CPU each; the nodes have {CORES} CPUs and 0 GPUs"
+    with pytest.raises(EngineError, match=rf"cluster.learners: {lacking}; cluster.wait_s \(0.5 s\) is over"):
+        Learners(ClusterConfig(address="auto", learners=2, cpus_per_learner=CORES, wait_s=0.5), gpus=False, say=heard.append)
+    assert heard == [f"Waiting, up to 0.5 s: {lacking}"]
     with closing(Learners(ClusterConfig(address="auto", cpus_per_learner=CORES, wait_s=60), gpus=False)) as learners:
         assert len(learners.nodes()) == 1
