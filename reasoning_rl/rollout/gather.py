@@ -132,7 +132,7 @@ def staleness(groups: Sequence[Group], step: int) -> dict[str, float]:
     """Steps that the weights have learned since they gave the answers of `step`: mean, maximum, and share of answers by age."""
     ages = Counter(step - answer.policy_version for group in groups for answer in group.completions)
     shares = {f"sampling/staleness/{age}": count / ages.total() for age, count in sorted(ages.items())}
-    return {"sampling/staleness": sum(ages.elements()) / ages.total(), "sampling/staleness/max": max(ages), **shares}
+    return {"sampling/staleness": sum(ages.elements()) / ages.total(), "sampling/staleness/max": float(max(ages)), **shares}
 
 
 def draws(config: SamplingConfig, seed: int, stream: str) -> Sampling:

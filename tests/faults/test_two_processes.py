@@ -63,7 +63,7 @@ def test_of_two_evaluations_and_of_two_that_prepare_data_the_second_is_sent_away
     hold.let_go()
     assert evaluating.wait() == 0
 
-    preparing = started(command("data", runs, "name=three", "data.arithmetic.train_problems=4000"), tmp_path / "data")
+    preparing = started(command("data", runs, "name=three", "data.arithmetic.train_problems=16000"), tmp_path / "data")
     until((runs / "three" / ".lock").exists, "the first")
     until((runs / "three" / ".lock").read_text, "its name")
     code, said = ended(command("train", runs, "name=three"), tmp_path / "train")
