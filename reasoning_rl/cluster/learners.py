@@ -19,7 +19,6 @@ _LOOK_S = 0.5
 """Between two looks at a cold start's progress."""
 _SILENT_S = 10.0
 """That room is waited for without a word."""
-_GONE = "a rank of the learners"
 
 
 class Learners:
@@ -49,7 +48,7 @@ class Learners:
         try:
             address = self._ranks[0].address.remote().future().result()
         except ray.exceptions.RayError as failure:
-            raise EngineDied(f"{_GONE} died at its start: {cause(failure)}") from failure
+            raise EngineDied(f"learner rank 0 died at its start: {cause(failure)}") from failure
         join = [rank.join.remote(Path.cwd(), address, gather, self._config.cpus_per_learner) for rank in self._ranks]
         self._results(join, "start")
 

@@ -80,13 +80,14 @@ class ClusterTeam:
     def warm(self, work: Warm, on_step: Callable[[int, float], None]) -> None:
         """See Team."""
         learners = self._learning()
-        heard: set[int] = set()
+        heard = 0
 
         def listen() -> None:
+            nonlocal heard
             if told := learners.progress():
-                for step in range(len(heard), told[0] + 1):
-                    heard.add(step)
+                for step in range(heard, told[0] + 1):
                     on_step(step, told[1])
+                heard = told[0] + 1
 
         learners.everyone(work, while_waiting=listen)
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reasoning_rl.rollout.shards import pieces_of, shard
+from reasoning_rl.rollout.slices import pieces_of, slice_of
 from reasoning_rl.rollout.tensor_sums import tensor_sum
 
 Held = Mapping[str, tuple[int, int]]
@@ -45,12 +45,12 @@ def held(model: nn.Module, shapes: Mapping[str, torch.Size]) -> Held:
 
 def _held_in(module: Any, parameter: str, parts: Mapping[str, Tensor]) -> Iterator[tuple[str, tuple[int, int]]]:
     """The same for the tensors that lie in one matrix; of `parts` the shapes count."""
-    shards = [shard(module, place, tensor) for place, tensor in enumerate(parts.values())]
+    slices = [slice_of(module, place, tensor) for place, tensor in enumerate(parts.values())]
     whole: Tensor = getattr(module, parameter)
     if _is_packed(module, parameter):
-        width = shards[0].shape[1]
+        width = slices[0].shape[1]
         whole = _asked(module, torch.arange(width), width, whole)
-    pieces = whole[: sum(map(len, shards))].split([len(part) for part in shards])
+    pieces = whole[: sum(map(len, slices))].split([len(part) for part in slices])
     for place, (name, tensor) in enumerate(parts.items()):
         yield name, (tensor_sum(pieces[place]), pieces_of(module, place, tensor.ndim))
 
@@ -106,7 +106,7 @@ def _module(model: nn.Module, place: str) -> Any:
 def _stale(module: Any, parameter: str, parts: Mapping[str, Tensor], version: int) -> Iterator[str]:
     held: Tensor = getattr(module, parameter)
     packed = _is_packed(module, parameter)
-    parts = {name: shard(module, place, tensor) for place, (name, tensor) in enumerate(parts.items())}
+    parts = {name: slice_of(module, place, tensor) for place, (name, tensor) in enumerate(parts.items())}
     if held.numel() or not packed:
         yield from _unequal(held, parts)
     if packed:

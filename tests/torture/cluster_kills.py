@@ -8,15 +8,13 @@ every step must be there once, with every answer to every prompt once, and the r
 that of an undisturbed run. Otherwise this ends with exit code 1 and keeps the folders.
 """
 
-import argparse
 import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +24,7 @@ from typing import Any, Self
 import pandas as pd
 from processes import descendants
 from stages import BrokenPromiseError, Running, finish
+from torture_command import commanded, fresh
 
 from reasoning_rl.journal import read_metrics, rollout_steps
 
@@ -145,8 +144,13 @@ class Torture:
         while aims:
             self._chain(aims)
 
+    def told(self) -> Iterator[str]:
+        """How many, and of what."""
+        victims = ", ".join(f"{name} {self.kills[name]}" for name in VICTIMS)
+        yield f"{self.kills.total()} kills in {self.chains} chains: {victims}"
+
     def _undisturbed(self) -> Left:
-        folder = self._fresh("undisturbed")
+        folder = fresh(self.folder, "undisturbed")
         with Nodes() as nodes:
             with Running(folder, self.recipe, "train", nodes.command()) as driver:
                 driver.reaches(_BEGINS)
@@ -160,7 +164,7 @@ class Torture:
     def _chain(self, aims: deque[str]) -> None:
         """A run to its end, with as many of these kills as there is time for."""
         self.chains += 1
-        folder, most = self._fresh(f"chain-{self.chains:02d}"), self.kills.total() + MOST_A_CHAIN
+        folder, most = fresh(self.folder, f"chain-{self.chains:02d}"), self.kills.total() + MOST_A_CHAIN
         with Nodes() as nodes:
             ended = False
             while not ended:
@@ -202,29 +206,9 @@ class Torture:
         _kill(self.random.choice(pids))
         return True
 
-    def _fresh(self, name: str) -> Path:
-        folder = self.folder / name
-        folder.mkdir(parents=True)
-        return folder
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Kill parts of a run on several nodes of Ray at random instants; it must come to its end.")
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0, help="of the instants")
-    parser.add_argument("--recipe", default="smoke")
-    parser.add_argument("--folder", type=Path, help="to work in; a temporary one if not given")
-    asked = parser.parse_args(arguments)
-    folder = Path(tempfile.mkdtemp(dir=asked.folder, prefix="torture-"))
-    torture = Torture(folder, asked.recipe, Random(asked.seed))
-    try:
-        torture.run(asked.kills)
-    except BrokenPromiseError as broken:
-        print(f"BROKEN: {broken}\nAll is kept in {folder}", file=sys.stderr)
-        return 1
-    print(f"{torture.kills.total()} kills in {torture.chains} chains: " + ", ".join(f"{name} {torture.kills[name]}" for name in VICTIMS))
-    shutil.rmtree(folder)
-    return 0
+    return commanded(arguments, "Kill parts of a run on several nodes of Ray at random instants; it must come to its end.", 20, Torture)
 
 
 if __name__ == "__main__":

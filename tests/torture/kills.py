@@ -11,18 +11,17 @@ folders.
 Killing one of a judge's workers is another matter: the answer it was at is recorded as lost, as a hostile one would be.
 """
 
-import argparse
 import shutil
 import sys
-import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 from fingerprints import difference, fingerprint, summary
 from stages import PHASES, STAGES, BrokenPromiseError, Phase, by_name, finish, killed_in, run_all
+from torture_command import commanded, fresh
 
 MOST_A_CHAIN = 10
 _SOONER = 0.8
@@ -45,7 +44,7 @@ class Torture:
 
     def run(self, count: int) -> None:
         """BrokenPromiseError as soon as a chain leaves something else."""
-        undisturbed = self._fresh("undisturbed")
+        undisturbed = fresh(self.folder, "undisturbed")
         self._took = run_all(undisturbed, self.recipe)
         print("undisturbed: " + ", ".join(f"{phase.name} {seconds:.1f} s" for phase, seconds in self._took.items()), flush=True)
         self.expected = fingerprint(self._run_in(undisturbed))
@@ -58,10 +57,16 @@ class Torture:
                     f"{self.missed} of the processes ended before they could be killed; the last: {by_name(Counter(late))}"
                 )
 
+    def told(self) -> Iterator[str]:
+        """How many, and the digests."""
+        yield f"{self.kills.total()} kills in {self.chains} chains: {by_name(self.kills)}"
+        yield f"undisturbed  {summary(self.expected)}"
+        yield f"every chain  {', '.join(self.reached)}"
+
     def _chain(self, aims: Sequence[Phase]) -> list[Phase]:
         """All stages, with kills in these phases; returns those in which there was no time for one."""
         self.chains += 1
-        folder = self._fresh(f"chain-{self.chains:02d}")
+        folder = fresh(self.folder, f"chain-{self.chains:02d}")
         late: list[Phase] = []
         for stage in STAGES:
             late += self._stage(folder, sorted((aim for aim in aims if aim.stage == stage), key=PHASES.index))
@@ -96,33 +101,12 @@ class Torture:
         self._took[aim] *= _SOONER  # the machine has more time for it than it had at first
         return False
 
-    def _fresh(self, name: str) -> Path:
-        folder = self.folder / name
-        folder.mkdir(parents=True)
-        return folder
-
     def _run_in(self, folder: Path) -> Path:
         return folder / "runs" / self.recipe
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Kill a recipe's stages at random instants; what is left must be as if nobody had.")
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0, help="of the instants")
-    parser.add_argument("--recipe", default="smoke")
-    parser.add_argument("--folder", type=Path, help="to work in; a temporary one if not given")
-    asked = parser.parse_args(arguments)
-    folder = Path(tempfile.mkdtemp(dir=asked.folder, prefix="torture-"))
-    torture = Torture(folder, asked.recipe, Random(asked.seed))
-    try:
-        torture.run(asked.kills)
-    except BrokenPromiseError as broken:
-        print(f"BROKEN: {broken}\nAll is kept in {folder}", file=sys.stderr)
-        return 1
-    print(f"{torture.kills.total()} kills in {torture.chains} chains: {by_name(torture.kills)}")
-    print(f"undisturbed  {summary(torture.expected)}\nevery chain  {', '.join(torture.reached)}")
-    shutil.rmtree(folder)
-    return 0
+    return commanded(arguments, "Kill a recipe's stages at random instants; what is left must be as if nobody had.", 50, Torture)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 
-def shard(module: Any, place: int, tensor: Tensor) -> Tensor:
+def slice_of(module: Any, place: int, tensor: Tensor) -> Tensor:
     """What the process of `module` holds of a tensor, the `place`-th of those that lie in one matrix: of q, k and v, v has place 2."""
     rows = getattr(module, "shard_indices", None)
     if rows is not None:
